@@ -1,0 +1,64 @@
+"""Finding and ending every process of a run, however it tried to get away."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import psutil
+
+LINUX = sys.platform == "linux"
+PR_SET_NAME = 15
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def adopt_orphans() -> None:
+    """From now on a descendant whose parent dies becomes our child, so that double forks and new sessions do not hide
+    it. Linux only; elsewhere `of_run` has to find such processes."""
+    if LINUX:
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def set_title(title: str) -> None:
+    """What `ps` and `top` show as the command's name: at most 15 characters, Linux only."""
+    if LINUX:
+        ctypes.CDLL(None).prctl(PR_SET_NAME, title.encode(), 0, 0, 0)
+
+
+def descendants(*, but_not: Iterable[int] = ()) -> list[psutil.Process]:
+    """All descendants of this process, except the children `but_not` and theirs."""
+    excluded = set(but_not)
+    found = []
+    for child in psutil.Process().children():
+        if child.pid not in excluded:
+            found.append(child)
+            with contextlib.suppress(psutil.NoSuchProcess):  # then its children are ours; the next look finds them
+                found += child.children(recursive=True)
+    return found
+
+
+def of_run(home: Path) -> list[psutil.Process]:
+    """The processes that were given `home` as HOME: those of one run, whoever their parent is by now."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get("HOME") == str(home):
+                found.append(process)
+        except psutil.Error:
+            pass  # gone, a zombie, or another user's
+    return found
+
+
+def signal_all(processes: Iterable[psutil.Process], number: signal.Signals) -> int:
+    """How many could be sent the signal. psutil checks the start time, so a reused pid is safe."""
+    reached = 0
+    for process in processes:
+        try:
+            process.send_signal(number)
+            reached += 1
+        except psutil.Error:
+            pass  # gone, or (after become) another user's
+    return reached

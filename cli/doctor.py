@@ -1,0 +1,162 @@
+"""`forge doctor`: looks at everything a start needs and says what to do about what is missing. Changes nothing."""
+
+import asyncio
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from rich.table import Table
+
+import migrations
+from cli.console import console, say
+from cli.running import check_database
+from core.datadir import MIN_FREE_BYTES, is_locked
+from core.db import Database
+from core.embedded import postgres, temporal
+from core.embedded.processes import port_is_free
+from core.errors import ForgeError
+from core.settings import Settings
+from core.temporal import connect
+
+
+class Verdict(Enum):
+    GOOD = "[green]ok[/]"
+    NOTE = "[yellow]note[/]"  # Forge works without it, some feature does not
+    BROKEN = "[red]broken[/]"
+
+
+@dataclass(frozen=True)
+class Finding:
+    what: str
+    verdict: Verdict
+    found: str
+    remedy: str = ""
+
+
+def examine(settings: Settings) -> int:
+    """Print the findings; the exit code: 1 if anything is broken."""
+    findings = [finding for check in CHECKS for finding in check(settings)]
+    table = Table("", "Checked", "Found", "What to do")
+    for each in findings:
+        table.add_row(each.verdict.value, each.what, each.found, each.remedy)
+    console.print(table, soft_wrap=False)
+    broken = sum(each.verdict is Verdict.BROKEN for each in findings)
+    say(f"{broken} of {len(findings)} are broken." if broken else "Nothing is broken.")
+    return 1 if broken else 0
+
+
+def check_python(settings: Settings) -> Iterator[Finding]:
+    yield Finding("Python", Verdict.GOOD, f"{platform.python_version()}, {sys.prefix}")
+
+
+def check_data_dir(settings: Settings) -> Iterator[Finding]:
+    path = settings.data_dir
+    what = "Data directory"
+    try:
+        if not path.exists():
+            yield Finding(what, Verdict.GOOD, f"{path}, to be created")
+        elif not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+            yield Finding(what, Verdict.BROKEN, f"{path} is closed to this user", "Change its owner or FORGE_DATA_DIR.")
+        elif path.stat().st_uid == os.geteuid() and path.stat().st_mode & 0o066:
+            yield Finding(what, Verdict.BROKEN, f"{path} is open to other users", f"chmod go-rwx {path}")
+        else:
+            running = ", in use by `forge up`" if is_locked(path) else ""
+            yield Finding(what, Verdict.GOOD, f"{path}{running}")
+        existing = next(each for each in (path, *path.absolute().parents) if each.exists())
+        if path != existing and not os.access(existing, os.W_OK | os.X_OK):
+            yield Finding(what, Verdict.BROKEN, f"{existing} is closed to this user", "Set FORGE_DATA_DIR.")
+        free = shutil.disk_usage(existing).free
+        first_start = not settings.database_url and not (path / "postgres" / "data" / "PG_VERSION").exists()
+    except OSError as error:
+        yield Finding(what, Verdict.BROKEN, f"{path}: {error.strerror}", "Set FORGE_DATA_DIR to a usable directory.")
+        return
+    needed = postgres.CREATE_BYTES if first_start else MIN_FREE_BYTES
+    verdict = Verdict.GOOD if free >= needed else Verdict.BROKEN
+    remedy = "" if verdict is Verdict.GOOD else f"Free {needed >> 20} MB there, or set FORGE_DATA_DIR."
+    yield Finding("Free space", verdict, f"{free >> 20} MB", remedy)
+
+
+def check_port(settings: Settings) -> Iterator[Finding]:
+    place = f"{settings.host}:{settings.port}"
+    if is_locked(settings.data_dir):
+        return  # `forge up` listens there itself
+    if settings.port == 0 or port_is_free(settings.port, settings.host):
+        yield Finding("HTTP port", Verdict.GOOD, f"{place} is free")
+    else:
+        yield Finding("HTTP port", Verdict.BROKEN, f"{place} cannot be used", "Set FORGE_PORT, or end what uses it.")
+
+
+def check_postgres(settings: Settings) -> Iterator[Finding]:
+    what = "PostgreSQL"
+    try:
+        url = settings.database_url or postgres.running_url(settings.data_dir)
+        if url is None:
+            postgres.find_wheel()
+            postgres.server_account(settings.data_dir)
+            yield Finding(what, Verdict.GOOD, "embedded, to be started by `forge up`")
+            return
+        version = check_database(url)
+        kind = "external" if settings.database_url else "embedded"
+        yield Finding(what, Verdict.GOOD, f"{kind}, version {version}, answers")
+        database = Database(url, pool_size=1)
+        try:
+            with database.transaction() as session:
+                migrations.check(session)
+        finally:
+            database.dispose()
+        yield Finding("Database schema", Verdict.GOOD, f"revision {migrations.head()}")
+    except ForgeError as error:
+        yield Finding(what, Verdict.BROKEN, *_sentence(error))
+
+
+def check_temporal(settings: Settings) -> Iterator[Finding]:
+    what = "Temporal"
+    try:
+        address = settings.temporal_address or temporal.running_address(settings.data_dir)
+        if address is None:
+            yield Finding(what, Verdict.GOOD, f"embedded, to be started by `forge up` ({temporal.find_binary().name})")
+            return
+        asyncio.run(_call_temporal(settings, address))
+        kind = "external" if settings.temporal_address else "embedded"
+        yield Finding(what, Verdict.GOOD, f"{kind}, {address} answers")
+    except ForgeError as error:
+        yield Finding(what, Verdict.BROKEN, *_sentence(error))
+
+
+async def _call_temporal(settings: Settings, address: str) -> None:
+    client = await connect(settings, address)
+    await client.service_client.check_health()
+
+
+def check_programs(settings: Settings) -> Iterator[Finding]:
+    # The environment's own programs come first, as they do for the jobs.
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+    for name, remedy in PROGRAMS.items():
+        found = shutil.which(name, path=path)
+        yield Finding(name, Verdict.GOOD, found) if found else Finding(name, Verdict.BROKEN, "not found", remedy)
+
+
+def _sentence(error: ForgeError) -> tuple[str, str]:
+    """What is found, and the remedy after the colon that our start-up messages have."""
+    found, _, remedy = error.message.rpartition(": ")
+    return (found, remedy) if found else (error.message, "")
+
+
+CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+    check_python,
+    check_data_dir,
+    check_port,
+    check_postgres,
+    check_temporal,
+    check_programs,
+)
+PROGRAMS = {
+    "ansible-playbook": "Install this environment anew: `make clean install`.",
+    "git": "Install git: projects come from it.",
+    "ssh": "Install an OpenSSH client: managed hosts are reached with it.",
+}

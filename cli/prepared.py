@@ -1,0 +1,12 @@
+"""What `forge migrate` tells, to a person or to `forge up`."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """`admin_password` if one was generated just now, `demo_token` for the REST API if the demo is to run."""
+
+    revision: str
+    admin_password: str | None = None
+    demo_token: str | None = None

@@ -1,0 +1,1 @@
+"""What everything stands on: settings, errors, database, secrets, Temporal client, embedded servers."""

@@ -1,0 +1,81 @@
+"""Secrets at rest: AES-256-GCM under a key derived from the installation's secret, bound to a context.
+
+The context (table, row and field, say) is authenticated with the value, so that a ciphertext copied into another
+field does not decrypt there."""
+
+import base64
+import hashlib
+import hmac
+import os
+import secrets
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from core.errors import StartupError
+
+PREFIX = "$forge$1$"  # marks an encrypted value and the scheme it was made with
+MASK = "$encrypted$"  # what the API shows in place of a secret, and takes back as "unchanged"
+
+
+class DecryptionError(Exception):
+    """The value was made with another key or for another place."""
+
+
+class Secrets:
+    """Encrypts, decrypts and fingerprints with one master key."""
+
+    def __init__(self, master: str) -> None:
+        root = hashlib.sha256(b"forge-master:" + master.encode()).digest()
+        self._aead = AESGCM(hmac.digest(root, b"encrypt", "sha256"))
+        self._mac_key = hmac.digest(root, b"fingerprint", "sha256")
+
+    def encrypt(self, value: str, context: str) -> str:
+        nonce = os.urandom(12)
+        sealed = self._aead.encrypt(nonce, value.encode(), context.encode())
+        return PREFIX + base64.urlsafe_b64encode(nonce + sealed).decode()
+
+    def decrypt(self, value: str, context: str) -> str:
+        """Raises DecryptionError."""
+        if not value.startswith(PREFIX):
+            raise DecryptionError(f"{context}: not an encrypted value")
+        try:
+            raw = base64.urlsafe_b64decode(value[len(PREFIX) :])
+            return self._aead.decrypt(raw[:12], raw[12:], context.encode()).decode()
+        except (InvalidTag, ValueError) as error:
+            raise DecryptionError(f"{context}: encrypted with another key") from error
+
+    def fingerprint(self, value: str) -> str:
+        """A keyed hash: for looking up tokens and session keys without storing them."""
+        return hmac.new(self._mac_key, value.encode(), "sha256").hexdigest()
+
+
+def is_encrypted(value: object) -> bool:
+    return isinstance(value, str) and value.startswith(PREFIX)
+
+
+def load_master_key(data_dir: Path, secret_key: str | None) -> str:
+    """`FORGE_SECRET_KEY` if given, else the key file in the data dir, made on first use with mode 600."""
+    if secret_key:
+        return secret_key
+    path = data_dir / "secret_key"
+    try:
+        if not path.exists():
+            data_dir.mkdir(parents=True, exist_ok=True)
+            fresh = path.with_name(f".secret_key.{os.getpid()}")
+            fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(fd, "w") as file:
+                file.write(secrets.token_urlsafe(48))
+            try:
+                os.link(fresh, path)  # atomic, and loses gracefully to a process that was first
+            except FileExistsError:
+                pass
+            finally:
+                fresh.unlink()
+        return path.read_text().strip()
+    except OSError as error:
+        raise StartupError(
+            f"Cannot read the key file {path}: {error.strerror}. "
+            "Make it readable for this user or set FORGE_SECRET_KEY."
+        ) from error

@@ -1,0 +1,1 @@
+"""The servers that `forge up` runs itself when no external ones are configured."""

@@ -1,0 +1,118 @@
+"""The Temporal client and the search attributes. Everything that has to do with running
+a worker is in `worker.py`: importing the SDK's worker takes seconds."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
+from temporalio.client import Client
+from temporalio.common import SearchAttributeKey
+from temporalio.service import RPCError, RPCStatusCode, TLSConfig
+
+from core.errors import StartupError, Unavailable
+from core.settings import Settings
+
+log = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 10
+
+# What executions can be searched by in Temporal UI.
+FORGE_TYPE = SearchAttributeKey.for_keyword("ForgeType")
+FORGE_STATUS = SearchAttributeKey.for_keyword("ForgeStatus")
+FORGE_TEMPLATE = SearchAttributeKey.for_keyword("ForgeTemplate")
+FORGE_ORGANIZATION = SearchAttributeKey.for_keyword("ForgeOrganization")
+FORGE_USER = SearchAttributeKey.for_keyword("ForgeUser")
+SEARCH_ATTRIBUTES = (FORGE_TYPE, FORGE_STATUS, FORGE_TEMPLATE, FORGE_ORGANIZATION, FORGE_USER)
+
+
+async def connect(settings: Settings, address: str | None = None, *, lazy: bool = False) -> Client:
+    """A client for `address`, or for the address of the settings.
+
+    `lazy` connects at the first call, so that a server can start while Temporal is away. Raises StartupError when the
+    settings cannot work, Unavailable when nobody answers."""
+    target = address or settings.temporal_address
+    if not target:
+        raise StartupError("No Temporal to connect to: set FORGE_TEMPORAL_ADDRESS (host:port), or start `forge up`.")
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            return await Client.connect(
+                target,
+                namespace=settings.temporal_namespace,
+                tls=_tls(settings),
+                api_key=settings.temporal_api_key,
+                lazy=lazy,
+            )
+    except (RuntimeError, TimeoutError) as error:  # the SDK's own for "cannot connect"
+        raise Unavailable(unreachable(target)) from error
+    except ValueError as error:
+        raise StartupError(f"FORGE_TEMPORAL_ADDRESS is not host:port: {target}") from error
+
+
+def unreachable(address: str) -> str:
+    return (
+        f"Temporal does not answer at {address}: check that it runs there, FORGE_TEMPORAL_ADDRESS, "
+        "and the TLS variables (FORGE_TEMPORAL_TLS, FORGE_TEMPORAL_API_KEY)."
+    )
+
+
+async def ensure_search_attributes(client: Client) -> bool:
+    """Register what is missing; whether all of them may be used. Idempotent.
+
+    An external Temporal may keep this to its operators: Forge then says so and goes on without."""
+    names = [key.name for key in SEARCH_ATTRIBUTES]
+    try:
+        present = await client.operator_service.list_search_attributes(
+            ListSearchAttributesRequest(namespace=client.namespace)
+        )
+        missing = [name for name in names if name not in present.custom_attributes]
+        if not missing:
+            return True
+        await client.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(
+                namespace=client.namespace,
+                search_attributes=dict.fromkeys(missing, IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD),
+            )
+        )
+    except RPCError as error:
+        if error.status == RPCStatusCode.ALREADY_EXISTS:  # another process was first
+            return True
+        if error.status in {
+            RPCStatusCode.PERMISSION_DENIED,
+            RPCStatusCode.UNIMPLEMENTED,
+            RPCStatusCode.UNAUTHENTICATED,
+        }:
+            log.warning(
+                "Temporal does not let Forge register search attributes: ask its operator to add %s (Keyword) to "
+                "namespace %s.",
+                ", ".join(names),
+                client.namespace,
+            )
+            return False
+        raise
+    return True
+
+
+def _tls(settings: Settings) -> bool | TLSConfig:
+    """TLS with the given certificates; plain when none of it is asked for."""
+    if bool(settings.temporal_tls_cert) != bool(settings.temporal_tls_key):
+        raise StartupError("FORGE_TEMPORAL_TLS_CERT and FORGE_TEMPORAL_TLS_KEY belong together: set both or neither.")
+    if not (settings.temporal_tls_ca or settings.temporal_tls_cert):
+        return settings.temporal_tls or settings.temporal_api_key is not None
+    return TLSConfig(
+        server_root_ca_cert=_read(settings.temporal_tls_ca),
+        client_cert=_read(settings.temporal_tls_cert),
+        client_private_key=_read(settings.temporal_tls_key),
+    )
+
+
+def _read(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StartupError(
+            f"Cannot read {path}: {error.strerror}. Check the FORGE_TEMPORAL_TLS_* variables."
+        ) from error

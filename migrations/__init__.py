@@ -1,0 +1,39 @@
+"""The schema's history. `upgrade` brings a database to the newest revision; safe to call from several processes.
+
+Revisions are numbered like their files: 0001, 0002, ... Alembic itself is imported only to migrate: a server or worker,
+which merely checks, would carry 8 MB of it for nothing."""
+
+from pathlib import Path
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from core.errors import StartupError
+
+_HERE = Path(__file__).parent
+
+
+def upgrade(database_url: str) -> None:
+    """Migrate to head; a second process waits on an advisory lock and then finds nothing to do."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_HERE))
+    config.attributes["url"] = database_url
+    command.upgrade(config, "head")
+
+
+def head() -> str:
+    """The newest revision that this code knows."""
+    return max(path.name[:4] for path in (_HERE / "versions").glob("[0-9]*.py"))
+
+
+def check(session: Session) -> None:
+    """Raises StartupError when the schema is older than this code. A newer one is fine: changes are additive first."""
+    current = None
+    if session.scalar(text("SELECT to_regclass('alembic_version')")):
+        current = session.scalar(text("SELECT max(version_num) FROM alembic_version"))
+    if current is None or current < head():
+        state = f"is at revision {current}" if current else "has no schema yet"
+        raise StartupError(f"The database {state} and this Forge needs {head()}: run `forge migrate`.")

@@ -1,0 +1,120 @@
+"""The HTTP process: builds the application and serves it until it is told to stop."""
+
+import asyncio
+import errno
+import logging
+import os
+import signal
+import socket
+
+import uvicorn
+import uvloop
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
+
+import migrations
+from api.app import create_app
+from api.runs import Runs
+from api.services import Services
+from core.crypto import Secrets, load_master_key
+from core.db import Database
+from core.errors import StartupError, Unavailable
+from core.logging import configure_logging
+from core.settings import Settings, get_settings
+from core.temporal import connect, ensure_search_attributes
+
+logger = logging.getLogger("forge.server")
+
+GRACE_SECONDS = 10  # that open requests get to finish
+BACKLOG = 1024
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is under way. Main thread only. Raises StartupError."""
+    database = _open_database(settings)
+    listener = _listen(settings.host, settings.port)
+    try:
+        uvloop.run(_serve(settings, database, listener))
+    finally:
+        listener.close()
+        database.dispose()
+
+
+async def _serve(settings: Settings, database: Database, listener: socket.socket) -> None:
+    secrets = Secrets(load_master_key(settings.data_dir, settings.secret_key))
+    try:
+        temporal = await connect(settings)
+        searchable = await ensure_search_attributes(temporal)
+    except Unavailable as error:
+        raise StartupError(error.message) from error
+    runs = Runs(temporal, asyncio.get_running_loop(), searchable=searchable)
+    services = Services(settings=settings, database=database, secrets=secrets, runs=runs)
+    config = uvicorn.Config(
+        create_app(services),
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,  # api.middleware writes the line
+        server_header=False,
+        proxy_headers=False,  # api.app trusts the configured proxies only
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    # uvicorn stops on these signals, and when it has stopped raises them again for whoever had a handler before.
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, signal.SIG_IGN)
+    host, port = listener.getsockname()[:2]
+    logger.info("serving on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+    await uvicorn.Server(config).serve(sockets=[listener])
+    logger.info("stopped")
+
+
+def _open_database(settings: Settings) -> Database:
+    if not settings.database_url:
+        raise StartupError("No database to use: set FORGE_DATABASE_URL (postgresql://...), or start `forge up`.")
+    database = Database(settings.database_url, pool_size=settings.database_pool_size)
+    try:
+        with database.transaction() as session:
+            migrations.check(session)
+    except OperationalError as error:
+        database.dispose()
+        shown = make_url(settings.database_url).render_as_string(hide_password=True)
+        reason = str(error.orig).strip().splitlines()[0]
+        raise StartupError(f"Cannot use the database {shown}: {reason}. Check FORGE_DATABASE_URL.") from error
+    return database
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Bound before anything else starts, so that a taken port is one clear sentence."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        match error.errno:
+            case errno.EADDRINUSE:
+                what = f"Port {port} is taken: end what uses it, or set FORGE_PORT to another port."
+            case errno.EACCES:
+                what = f"This user may not listen on port {port}: set FORGE_PORT to one above 1023."
+            case _:
+                what = f"Cannot listen on {host}: {error.strerror}. Set FORGE_HOST to an address of this machine."
+        raise StartupError(what) from error
+    return listener
+
+
+def main() -> int:
+    settings = get_settings()
+    configure_logging(settings.log_level)
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its name for everything it logs
+    try:
+        serve(settings)
+    except StartupError as error:
+        logger.error("%s", error.message)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    logging.shutdown()
+    # The threads of Temporal's SDK can abort the interpreter at its exit; everything is closed by now.
+    os._exit(code)

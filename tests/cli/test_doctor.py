@@ -1,0 +1,44 @@
+"""What `forge doctor` finds, and how it says so."""
+
+from pathlib import Path
+
+from cli_process import forge
+
+
+def test_all_is_well(data_dir: Path, fresh_database_url: str, temporal_address: str) -> None:
+    done = forge(
+        "doctor", data_dir=data_dir, FORGE_DATABASE_URL=fresh_database_url, FORGE_TEMPORAL_ADDRESS=temporal_address
+    )
+
+    assert done.returncode == 0, done.stdout
+    assert "Nothing is broken" in done.stdout
+    assert "external, version 18" in done.stdout
+
+
+def test_before_the_first_start(tmp_path: Path) -> None:
+    done = forge("doctor", data_dir=tmp_path / "new")
+
+    assert done.returncode == 0, done.stdout
+    assert not (tmp_path / "new").exists()
+
+
+def test_each_finding_has_its_remedy(data_dir: Path, postgres_url: str) -> None:
+    data_dir.chmod(0o755)
+
+    done = forge(
+        "doctor",
+        data_dir=data_dir,
+        PATH="/nonexistent",
+        FORGE_DATABASE_URL=postgres_url.rsplit("/", 1)[0] + "/postgres",
+        FORGE_TEMPORAL_ADDRESS="127.0.0.1:1",
+    )
+
+    assert done.returncode == 1
+    for remedy in (
+        "chmod go-rwx",
+        "run `forge migrate`",
+        "check that it runs there",
+        "Install git",
+        "Install an OpenSSH",
+    ):
+        assert remedy in done.stdout

@@ -1,0 +1,57 @@
+"""Connecting, and what is said when it does not work."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
+from temporalio.client import Client
+
+from core.errors import StartupError, Unavailable
+from core.settings import Settings
+from core.temporal import SEARCH_ATTRIBUTES, connect, ensure_search_attributes
+
+
+async def test_search_attributes_are_registered_once(temporal_client: Client) -> None:
+    assert await ensure_search_attributes(temporal_client)
+
+    found = await temporal_client.operator_service.list_search_attributes(
+        ListSearchAttributesRequest(namespace=temporal_client.namespace)
+    )
+    assert {key.name for key in SEARCH_ATTRIBUTES} <= set(found.custom_attributes)
+
+
+async def test_nobody_answers() -> None:
+    with pytest.raises(Unavailable, match=r"does not answer at 127\.0\.0\.1:1: check"):
+        await connect(Settings(), "127.0.0.1:1")
+
+
+async def test_lazy_connects_later() -> None:
+    assert await connect(Settings(), "127.0.0.1:1", lazy=True)
+
+
+async def test_no_address() -> None:
+    with pytest.raises(StartupError, match="set FORGE_TEMPORAL_ADDRESS"):
+        await connect(Settings(temporal_address=None))
+
+
+async def test_a_malformed_address() -> None:
+    with pytest.raises(StartupError, match="is not host:port"):
+        await connect(Settings(), "127.0.0.1:port")
+
+
+async def test_a_certificate_needs_its_key(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match="FORGE_TEMPORAL_TLS_KEY"):
+        await connect(Settings(temporal_tls_cert=tmp_path / "cert.pem"), "127.0.0.1:1")
+
+
+async def test_an_unreadable_certificate(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match=r"Cannot read .*ca\.pem"):
+        await connect(Settings(temporal_tls_ca=tmp_path / "ca.pem"), "127.0.0.1:1")
+
+
+def test_the_import_is_light() -> None:
+    code = "import sys, core.temporal; sys.exit('temporalio.worker' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

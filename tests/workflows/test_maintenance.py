@@ -1,0 +1,47 @@
+"""The workflow that never ends, on a server whose time passes by itself."""
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from temporalio.client import WorkflowExecutionStatus
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from workflows_world import World, only
+
+from workflows import maintenance
+from workflows.maintenance import MaintenanceWorkflow
+
+TEST_SERVER = Path(sys.executable).with_name("temporal-test-server")
+
+
+async def test_sweeps_and_starts_afresh_before_its_history_grows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maintenance, "ROUNDS", 7)
+    world = World()
+    async with (
+        await WorkflowEnvironment.start_time_skipping(test_server_existing_path=str(TEST_SERVER)) as environment,
+        Worker(
+            environment.client,
+            task_queue=world.queue,
+            workflows=[MaintenanceWorkflow],
+            activities=[world.sweep, world.close_lost],
+            workflow_runner=UnsandboxedWorkflowRunner(),  # which sees what is patched
+        ),
+    ):
+        handle = await environment.client.start_workflow(
+            MaintenanceWorkflow.run, id="maintenance", task_queue=world.queue
+        )
+        await environment.sleep(maintenance.SWEEP_EVERY * 10 + timedelta(seconds=5))
+        latest = await environment.client.get_workflow_handle("maintenance").describe()
+        await environment.client.get_workflow_handle("maintenance").terminate()
+
+    assert latest.status == WorkflowExecutionStatus.RUNNING
+    assert latest.run_id != handle.first_execution_run_id
+    assert len(only(world.names(), "sweep")) in (9, 10)
+    assert len(only(world.names(), "close_lost")) == 3  # rounds 0 and 6, and 0 again
+
+
+def test_history_stays_small() -> None:
+    """Three events a timer and two or three a round of local activities: far below the 50,000 that Temporal allows."""
+    assert maintenance.ROUNDS * 10 < 10_000

@@ -1,0 +1,309 @@
+"""The worker process: everything that touches the world. Serves the control queue, the queues of its instance groups
+and its own queue; keeps its instance alive; leaves running playbooks running when it stops."""
+
+import asyncio
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from importlib import resources
+
+import psutil
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
+from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.playbook import Playbooks, checkouts
+from activities.project_update import ProjectUpdates
+from activities.runhost.client import RunHost, private_runs_dir
+from activities.scm.cache import ProjectCache
+from activities.services import WorkerServices
+from activities.state import RunState
+from activities.sweep import Sweeps
+from core.crypto import Secrets, load_master_key
+from core.db import Database
+from core.errors import StartupError, Unavailable
+from core.logging import configure_logging
+from core.settings import Settings, get_settings
+from core.temporal import connect, ensure_search_attributes
+from core.version import VERSION
+from models import instances
+from models.bootstrap import DEMO_PROJECT_DIR
+from models.projects import Project
+from models.unified import ACTIVE, UnifiedJob
+from workflows.contracts import CONTROL_QUEUE, group_queue, node_queue
+from workflows.job import JobWorkflow
+from workflows.maintenance import MAINTENANCE_ID, MaintenanceWorkflow
+from workflows.project_update import ProjectUpdateWorkflow
+
+log = logging.getLogger("forge.worker")
+
+INSTANCE_BEAT = timedelta(seconds=5)  # instances.INSTANCE_LOST_AFTER is six of them
+TIDY_EVERY = timedelta(seconds=30)
+GRACEFUL = timedelta(seconds=5)  # for short activities to end; playbooks are let go at once
+# Cancellation travels with heartbeats: what is throttled here is how long a cancel takes.
+HEARTBEAT_THROTTLE = timedelta(seconds=1)
+LONGEST_STOP = 12  # seconds, GRACEFUL included
+MOST_PLAYBOOKS = 500  # on one host, whatever its capacity says: each takes a thread that mostly waits
+CONTROL_ACTIVITIES = 20
+
+WORKFLOW_RUNNER = SandboxedWorkflowRunner(
+    restrictions=SandboxRestrictions.default.with_passthrough_modules(
+        "workflows.contracts", "activities", "models", "core"
+    )
+)
+
+
+def build_services(settings: Settings, client: Client, database: Database, *, searchable: bool) -> WorkerServices:
+    state_dir = settings.data_dir / "run"
+    runs_dir = private_runs_dir(settings.data_dir)
+    return WorkerServices(
+        settings=settings,
+        database=database,
+        secrets=Secrets(load_master_key(settings.data_dir, settings.secret_key)),
+        client=client,
+        run_host=RunHost(state_dir, runs_dir),
+        projects=ProjectCache(settings.data_dir / "cache", runs_dir, closed=settings.data_dir),
+        searchable=searchable,
+    )
+
+
+def build_workers(services: WorkerServices, executor: ThreadPoolExecutor) -> list[Worker]:
+    """One worker per queue; each says for itself how much it takes at once."""
+    state, playbooks, updates, sweeps = (
+        RunState(services),
+        Playbooks(services),
+        ProjectUpdates(services),
+        Sweeps(services),
+    )
+    common = {
+        "activity_executor": executor,
+        "graceful_shutdown_timeout": GRACEFUL,
+        "max_heartbeat_throttle_interval": HEARTBEAT_THROTTLE,
+        "default_heartbeat_throttle_interval": HEARTBEAT_THROTTLE,
+    }
+    control = Worker(
+        services.client,
+        task_queue=CONTROL_QUEUE,
+        workflows=[JobWorkflow, ProjectUpdateWorkflow, MaintenanceWorkflow],
+        activities=[
+            state.check_gates,
+            state.discard_run,
+            state.take_turn,
+            state.release_claim,
+            state.finish_run,
+            sweeps.sweep,
+            sweeps.close_lost,
+            updates.update_project,
+        ],
+        workflow_runner=WORKFLOW_RUNNER,
+        max_concurrent_activities=CONTROL_ACTIVITIES,
+        **common,  # type: ignore[arg-type]
+    )
+    groups = [
+        Worker(services.client, task_queue=group_queue(name), activities=[state.claim_run], **common)  # type: ignore[arg-type]
+        for name in group_names(services.settings)
+    ]
+    node = Worker(
+        services.client,
+        task_queue=node_queue(services.node),
+        activities=[playbooks.run_playbook, playbooks.clean_run],
+        max_concurrent_activities=MOST_PLAYBOOKS,
+        **common,  # type: ignore[arg-type]
+    )
+    return [control, *groups, node]
+
+
+def group_names(settings: Settings) -> list[str]:
+    return [name for name in (part.strip() for part in settings.instance_groups.split(",")) if name]
+
+
+class Instance:
+    """This host's row in `instances`, kept alive while the worker lives."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self._database = database
+        self._id = 0
+        self._cpus = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        self._memory = psutil.virtual_memory().total
+
+    def register(self) -> None:
+        with self._database.transaction() as session:
+            self._id = instances.register(
+                session,
+                self._settings.node_name,
+                group_names(self._settings),
+                version=VERSION,
+                ip_address=_own_address(),
+                cpus=self._cpus,
+                memory=self._memory,
+                capacity=self._settings.capacity,
+            )
+
+    async def beat(self) -> None:
+        while True:
+            await asyncio.sleep(INSTANCE_BEAT.total_seconds())
+            try:
+                if not await asyncio.to_thread(self._beat):
+                    await asyncio.to_thread(self.register)  # somebody deleted it, but here we are
+            except DBAPIError as error:
+                log.warning("heartbeat of this instance not written: %s", error.orig)
+
+    def _beat(self) -> bool:
+        with self._database.transaction() as session:
+            return instances.beat(session, self._id, self._cpus, self._memory, self._settings.capacity)
+
+    def leave(self) -> None:
+        with self._database.transaction() as session:
+            instances.leave(session, self._id)
+
+
+def _own_address() -> str:
+    """The address that this host would use to talk to others; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # TEST-NET-1
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
+
+
+def end_stale_runs(services: WorkerServices) -> None:
+    """End what still runs here for rows that have ended meanwhile (this host was given up for lost, or the workflow was
+    terminated), and remove what such runs left."""
+    runs = {run.run_id: run for run in services.run_host.runs()}
+    copies = [path for path in checkouts(services).glob("*") if path.name.isdecimal()]
+    ids = [int(run_id.removeprefix("job-")) for run_id in runs if run_id.startswith("job-")]
+    ids += [int(path.name) for path in copies]
+    with services.database.transaction() as session:
+        active = select(UnifiedJob.id).where(UnifiedJob.id.in_(ids), UnifiedJob.status.in_(ACTIVE))
+        live = {f"job-{run_id}" for run_id in session.scalars(active)}
+    for run_id, run in runs.items():
+        if run_id not in live:
+            log.warning("run %s has ended in the database: ending it here", run_id)
+            run.kill()
+            services.run_host.cleanup(run_id)
+    for path in copies:
+        if f"job-{path.name}" not in live:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def forget_deleted_projects(services: WorkerServices) -> None:
+    """A deleted project's repository and exports go from every host that has them."""
+    cached = services.projects.project_ids()
+    with services.database.transaction() as session:
+        known = set(session.scalars(select(Project.id).where(Project.id.in_(cached))))
+    for project_id in cached - known:
+        log.info("project %s was deleted: forgetting it here", project_id)
+        services.projects.remove(project_id)
+
+
+async def keep_tidy(services: WorkerServices) -> None:
+    while True:
+        await asyncio.sleep(TIDY_EVERY.total_seconds())
+        try:
+            await asyncio.to_thread(end_stale_runs, services)
+            await asyncio.to_thread(forget_deleted_projects, services)
+        except (DBAPIError, OSError) as error:
+            log.warning("did not tidy up: %s", error)
+
+
+def ensure_demo_project(settings: Settings) -> None:
+    """The files of the Demo Project are where a manual project's files are: on the hosts that run it."""
+    target = settings.manual_projects_dir / DEMO_PROJECT_DIR
+    if not target.exists():
+        source = resources.files("activities") / DEMO_PROJECT_DIR
+        with resources.as_file(source) as directory:
+            shutil.copytree(directory, target)
+
+
+async def start_maintenance(client: Client) -> None:
+    await client.start_workflow(
+        MaintenanceWorkflow.run,
+        id=MAINTENANCE_ID,
+        task_queue=CONTROL_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        static_summary="Sees to what crashes leave behind",
+    )
+
+
+async def work(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    if settings.database_url is None:
+        raise StartupError("No database to work on: set FORGE_DATABASE_URL, or start `forge up`.")
+    database = Database(settings.database_url, settings.database_pool_size)
+    instance = Instance(settings, database)
+    try:
+        client = await connect(settings)
+        searchable = await ensure_search_attributes(client)
+        services = build_services(settings, client, database, searchable=searchable)
+        await asyncio.to_thread(instance.register)
+        await asyncio.to_thread(ensure_demo_project, settings)
+        await asyncio.to_thread(services.run_host.ensure_started)
+        await asyncio.to_thread(end_stale_runs, services)
+        await asyncio.to_thread(services.run_host.sweep, {run.run_id for run in services.run_host.runs()})
+        stop = _stop_on_signals()
+        with ThreadPoolExecutor(MOST_PLAYBOOKS + CONTROL_ACTIVITIES, "activity") as executor:
+            async with AsyncExitStack() as stack:
+                for worker in build_workers(services, executor):
+                    await stack.enter_async_context(worker)
+                await start_maintenance(client)
+                chores = [asyncio.create_task(chore) for chore in (instance.beat(), keep_tidy(services))]
+                log.info("ready: instance %s serves %s", settings.node_name, ", ".join(group_names(settings)))
+                await stop.wait()
+                log.info("stopping")
+                asyncio.get_running_loop().call_later(LONGEST_STOP, _give_up)
+                for chore in chores:
+                    chore.cancel()
+        await asyncio.to_thread(instance.leave)
+    finally:
+        database.dispose()
+
+
+def _give_up() -> None:
+    """End at once. Something that cannot be finished (the database is away, say) is Temporal's to give to another
+    worker; a worker that does not stop would be killed all the same, later and with less to say."""
+    log.warning("not stopped after %s s: leaving what is under way to other workers", LONGEST_STOP)
+    logging.shutdown()
+    os._exit(1)
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+def run(settings: Settings) -> None:
+    """Run the worker process to its end. Raises StartupError or Unavailable with a sentence for the operator."""
+    asyncio.run(work(settings))
+
+
+def main(_: Sequence[str] = ()) -> int:
+    settings = get_settings()
+    configure_logging(settings.log_level)
+    try:
+        run(settings)
+    except (StartupError, Unavailable) as error:
+        log.error("%s", error.message)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:])
+    logging.shutdown()
+    # The SDK's threads can abort the interpreter at its exit; everything is closed by now.
+    os._exit(code)

@@ -1,0 +1,1 @@
+"""Deterministic code only: what happens, in which order, and what if it fails."""
