@@ -18,7 +18,7 @@ from statistics import median
 
 import migrations
 from activities.output import EventStore, Masker
-from activities.runhost.client import RunHost
+from activities.runhost.client import RunHost, private_runs_dir
 from activities.runhost.protocol import FileSpec, RunSpec
 from core.datadir import prepare_data_dir
 from core.db import Database
@@ -38,7 +38,7 @@ PLAY = "- hosts: all\n  gather_facts: false\n  tasks:\n" + "".join(
 class Bench:
     def __init__(self, directory: Path, database: Database) -> None:
         self._database = database
-        self._host = RunHost(directory / "run", directory / "runs")
+        self._host = RunHost(directory / "run", private_runs_dir(directory))
         self._project = directory / "project"
         self._project.mkdir()
         (self._project / "play.yml").write_text(PLAY)

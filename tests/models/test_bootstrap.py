@@ -1,9 +1,13 @@
 """The first start: everything that clients expect is there, once, and later starts change nothing."""
 
+from collections.abc import Iterator
+
+import pytest
 from make import SECRETS
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from core.db import Database
 from core.settings import Settings
 from models.access import Actor
 from models.bootstrap import ensure_first_rows
@@ -32,6 +36,17 @@ TABLES = (
     InstanceGroup,
     ExecutionEnvironment,
 )
+
+
+@pytest.fixture
+def session(fresh_database_url: str) -> Iterator[Session]:
+    """Of an installation's own: what other tests have committed to the shared one would make this no first start."""
+    database = Database(fresh_database_url)
+    try:
+        with database.transaction() as session:
+            yield session
+    finally:
+        database.dispose()
 
 
 def test_everything_that_must_exist_does(session: Session) -> None:
