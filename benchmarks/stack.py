@@ -42,7 +42,7 @@ class Forge:
     def by_name(self, resource: str, name: str) -> int:
         return int(self.get(f"{resource}/", name=name)["results"][0]["id"])
 
-    def wait(self, job_id: int, every: float = 0.05) -> dict[str, Any]:
+    def wait(self, job_id: int, every: float = 0.25) -> dict[str, Any]:
         while (job := self.get(f"jobs/{job_id}/"))["status"] not in FINISHED:
             time.sleep(every)
         return dict(job)

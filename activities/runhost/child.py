@@ -154,6 +154,7 @@ def _execute(run: RunDir, spec: RunSpec, execution: Execution, output: Output) -
         env["SSH_AUTH_SOCK"] = str(run.agent)
     os.environ.clear()  # RunnerConfig and the search for commands go by it
     os.environ.update(env)
+    processes.show_home(run.home)
     try:
         if spec.playbook and not Path(spec.project_dir).is_dir():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), spec.project_dir)
@@ -161,13 +162,13 @@ def _execute(run: RunDir, spec: RunSpec, execution: Execution, output: Output) -
         _write_started(run, config)
         keys = _offer_keys(run, spec.ssh_keys)
         return execution.run(
-            _adding_keys(keys, config.command),
+            config.command,
             config.cwd,
             config.env,
             passwords={**_passphrases(keys), **spec.passwords},
             timeout=spec.timeout,
             idle_timeout=spec.idle_timeout,
-            pass_fds=keys,
+            keys=keys,
         )
     except (OSError, AnsibleRunnerException, subprocess.CalledProcessError) as error:
         message = f"The run could not be started. {_sentence(error)}"
@@ -215,14 +216,6 @@ def _offer_keys(run: RunDir, keys: Sequence[SshKey]) -> dict[int, SshKey]:
         os.close(writer)
         offered[reader] = key
     return offered
-
-
-def _adding_keys(keys: Mapping[int, SshKey], command: list[str]) -> list[str]:
-    """The command, run in the same terminal after ssh-add took the keys; a key that it refuses fails the run."""
-    if not keys:
-        return command
-    steps = [f"ssh-add /dev/fd/{fd}" for fd in keys]
-    return ["sh", "-c", " && ".join([*steps, 'exec "$@"']), "sh", *command]
 
 
 def _passphrases(keys: Mapping[int, SshKey]) -> dict[str, str]:

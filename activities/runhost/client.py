@@ -290,6 +290,8 @@ class RunHost:
         for run in alive:
             if not run.wait(END_TIMEOUT):
                 run.kill()
+        with contextlib.suppress(OSError):  # there are runs in it that a worker will still ask about
+            self._runs_dir.rmdir()
 
     def _leave(self) -> None:
         if self._presence is not None:
@@ -320,14 +322,15 @@ class RunHost:
 
     def _launch(self) -> None:
         """Returns when the run host listens. It detaches itself, so it is never our child."""
-        command = [sys.executable, "-m", "activities.runhost.host", str(self._state_dir)]
+        # -P: what lies in the current directory is not to be imported.
+        command = [sys.executable, "-P", "-m", "activities.runhost.host", str(self._state_dir)]
         command += ["--detach", f"--socket-name={SOCKET_NAME}", f"--idle-seconds={self._idle_seconds}"]
         with open(self._log_path, "ab") as log:
             try:
                 subprocess.run(
                     command,
                     cwd="/",
-                    env=inherited(os.environ),
+                    env={**inherited(os.environ), **processes.ROOM},
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,

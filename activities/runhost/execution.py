@@ -6,21 +6,22 @@ processes that left the group, and sleeps 0.1 s at the end (pexpect's `delayafte
 
 import codecs
 import contextlib
-import fcntl
+import errno
 import os
 import pty
 import re
 import selectors
+import shutil
 import signal
 import socket
-import subprocess
 import termios
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import psutil
 
+from activities.runhost import command as commands
 from activities.runhost import processes
 from activities.runhost.events import EventLog, Output
 from activities.runhost.protocol import ExitInfo, RunStatus
@@ -39,6 +40,7 @@ class Execution:
         self._log = log
         self._home = home
         self._canceled = False
+        self._pid = 0
         self._rc: int | None = None
         self._childless = False
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -50,18 +52,21 @@ class Execution:
 
     def run(
         self,
-        command: list[str],
+        command: Sequence[str],
         cwd: str,
         env: Mapping[str, str],
         *,
         passwords: Mapping[str, str],
         timeout: float,
         idle_timeout: float,
-        pass_fds: Iterable[int] = (),
+        keys: Collection[int] = (),
     ) -> ExitInfo:
-        """Returns when the command and every process it left behind have ended. Raises OSError if it cannot start."""
+        """Returns when the command and every process it left behind have ended. `keys` are descriptors from which
+        ssh-add reads keys first, in the same terminal. Raises OSError if the command cannot start."""
         self._prompts = [(re.compile(pattern), answer) for pattern, answer in passwords.items()]
-        self._spawn(command, cwd, env, pass_fds)
+        if shutil.which(command[0], path=env.get("PATH")) is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
+        self._spawn(command, cwd, env, keys)
         try:
             status, error = self._watch(timeout, idle_timeout)
         finally:
@@ -87,25 +92,16 @@ class Execution:
     def _cancel(self, *_: object) -> None:
         self._canceled = True
 
-    def _spawn(self, command: list[str], cwd: str, env: Mapping[str, str], pass_fds: Iterable[int]) -> None:
+    def _spawn(self, command: Sequence[str], cwd: str, env: Mapping[str, str], keys: Collection[int]) -> None:
         self._terminal, slave = pty.openpty()
         try:
             attributes = termios.tcgetattr(slave)
             attributes[3] &= ~termios.ECHO  # an answered password must not come back as output
             termios.tcsetattr(slave, termios.TCSANOW, attributes)
             termios.tcsetwinsize(slave, (24, 80))  # ansible folds its banners and warnings to it, as under AWX
-            self._process = subprocess.Popen(
-                command,
-                stdin=slave,
-                stdout=slave,
-                stderr=slave,
-                cwd=cwd,
-                env=env,
-                pass_fds=list(pass_fds),
-                start_new_session=True,
-                # The controlling terminal, where getpass asks. This process has one thread, so the hook is safe.
-                preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-            )
+            self._pid = os.fork()  # this process has one thread, so the other one may do anything
+            if self._pid == 0:
+                commands.become(command, cwd, env, slave, keys)
         finally:
             os.close(slave)
         os.set_blocking(self._terminal, False)
@@ -182,8 +178,8 @@ class Execution:
             if pid == 0:
                 self._childless = False
                 return
-            if pid == self._process.pid:
-                self._rc = self._process.returncode = os.waitstatus_to_exitcode(status)
+            if pid == self._pid:
+                self._rc = os.waitstatus_to_exitcode(status)
 
     def _end_processes(self) -> list[int]:
         """SIGTERM to everything there is, SIGKILL to what is left after the grace. The pids that nothing ended."""

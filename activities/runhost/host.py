@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from activities.runhost import child, processes
+from activities.runhost import child, command, processes
 from activities.runhost.protocol import SOCKET_NAME, Op, Reply, receive_header, send
 
 TICK = 2.0  # seconds between looks at whether the state dir is still there
@@ -180,6 +180,7 @@ def main() -> None:
         os._exit(0)
     processes.set_title("forge-runhost")
     processes.adopt_orphans()
+    command.preload()  # who asks for a run meanwhile waits in the socket's backlog
     gc.freeze()  # the collector would touch, and so copy, every page that the children share with us
     host.serve()
 

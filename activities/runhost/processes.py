@@ -13,6 +13,7 @@ import psutil
 LINUX = sys.platform == "linux"
 PR_SET_NAME = 15
 PR_SET_CHILD_SUBREAPER = 36
+ROOM = {"FORGE_RUNHOST_ROOM": "." * 128}  # for `show_home`: to be in the environment that a process is executed with
 
 
 def adopt_orphans() -> None:
@@ -26,6 +27,20 @@ def set_title(title: str) -> None:
     """What `ps` and `top` show as the command's name: at most 15 characters, Linux only."""
     if LINUX:
         ctypes.CDLL(None).prctl(PR_SET_NAME, title.encode(), 0, 0, 0)
+
+
+def show_home(home: Path) -> None:
+    """Let others see in /proc that this process and what it forks belong to the run with this HOME, as `of_run` does.
+    Linux only.
+
+    The kernel shows the memory in which a process found its environment when it was executed, whatever it has set
+    since. Nothing in the process may refer to it any more: clear `os.environ` and set it anew first."""
+    if LINUX:
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        start, end = int(fields[47]), int(fields[48])  # env_start and env_end; the state, number 3, is the first here
+        shown = b"HOME=" + os.fsencode(home)
+        if len(shown) < end - start:
+            ctypes.memmove(start, shown.ljust(end - start, b"\0"), end - start)
 
 
 def descendants(*, but_not: Iterable[int] = ()) -> list[psutil.Process]:

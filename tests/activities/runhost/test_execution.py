@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 SCRIPT = """
-import sys, orjson
+import os, sys, orjson
 from pathlib import Path
 from activities.runhost.events import EventLog, Output
 from activities.runhost.execution import Execution
@@ -20,7 +20,7 @@ run = RunDir(Path(order["base"]), "job-1")
 log = EventLog(run)
 output = Output(log, str(run.artifacts))
 execution = Execution(output, log, run.home)
-info = execution.run(order["command"], "/", None, passwords=order["passwords"], timeout=20, idle_timeout=0)
+info = execution.run(order["command"], "/", os.environ, passwords=order["passwords"], timeout=20, idle_timeout=0)
 output.close()
 print(orjson.dumps(info).decode())
 """
