@@ -66,6 +66,7 @@ demo: install  ## Start everything, run the demo job, stop; fails if the job fai
 
 .PHONY: test
 test: lint types  ## Everything CI runs: lint, types and all tests
+	@tests/install_openssh.sh
 	$(BIN)/pytest -n auto --dist loadfile
 
 .PHONY: lint

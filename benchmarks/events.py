@@ -1,8 +1,8 @@
 """What storing every event costs.
 
 One run of 40 local hosts x 10 tasks through the run host, as a worker drives it: once its events are read and thrown
-away, once they are masked, sorted out and stored in PostgreSQL; in pairs, of which the first one changes. Prints the median
-of the pairs' ratios of wall time, and the worker's CPU per event.
+away, once they are masked, sorted out and stored in PostgreSQL; in pairs, each in turn first. Prints the median of the
+ratios of the pairs' wall times, and the worker's CPU per event.
 
     python -m benchmarks.events [rounds]
 """
