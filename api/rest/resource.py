@@ -82,10 +82,12 @@ class SubList:
 
 @dataclass(frozen=True)
 class Children(SubList):
-    """Those whose foreign key `by` is N (and that meet `where`, if given). POST creates one there."""
+    """Those whose foreign key `by` is N (and that meet `where`, if given). POST creates one there, and `{"id": M,
+    "disassociate": true}` deletes M; with `promote` M alone, without what its `remove` would take along."""
 
     by: str = ""
     create: bool = True
+    promote: bool = False
 
     def condition(self, row: Source, parent: int) -> ColumnElement[bool]:
         mine: ColumnElement[bool] = row.col(f"{self.by}_id") == parent

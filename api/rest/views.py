@@ -118,10 +118,7 @@ class DetailView:
 
     def delete(self, call: Call) -> Response:
         found = writer.load(call, self.resource, call.path["pk"], self.resource.delete)
-        answer = self.resource.remove(call, found) if self.resource.remove is not None else None
-        if answer is None:
-            writer.delete(call, self.resource, found)
-        return answer or no_content()
+        return writer.remove(call, self.resource, found) or no_content()
 
     def options(self, call: Call) -> Response:
         """An object that does not exist answers too: clients ask at id 1 for what any object takes."""
@@ -184,9 +181,12 @@ class SubListView:
         child = writer.load(call, self.target, str(_id(data["id"])), self.target.delete)
         if getattr(child, f"{self.sublist.by}_id") != parent:
             raise NotFound("Not found.")
-        if data.get("disassociate") in TRUE:
+        if data.get("disassociate") not in TRUE:
+            return no_content()
+        if self.sublist.promote:
             writer.delete(call, self.target, child)
-        return no_content()
+            return no_content()
+        return writer.remove(call, self.target, child) or no_content()
 
     def attach(self, call: Call) -> Response:
         assert isinstance(self.sublist, Attached)

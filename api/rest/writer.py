@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fastapi import Response
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import func, literal, select, true
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -232,6 +233,15 @@ def _create_roles(change: Change) -> None:
     organization = getattr(made, "organization_id", None)
     if not has_role(session, actor, change.resource.type, "admin_role", made.id, organization):
         grant(session, actor.id, change.resource.type, made.id, "admin_role")
+
+
+def remove(call: Call, resource: Resource, found: Any) -> Response | None:
+    """Delete an object the way its resource wants it, whichever route asks. Returns the resource's own answer if it has
+    one. Raises what the resource refuses it with."""
+    answer = resource.remove(call, found) if resource.remove is not None else None
+    if answer is None:
+        delete(call, resource, found)
+    return answer
 
 
 def delete(call: Call, resource: Resource, found: Any) -> None:

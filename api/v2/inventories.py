@@ -293,8 +293,8 @@ inventories = Resource(
     summaries={"labels": labels_summary(inventory_labels, "inventory_id")},
     sublists=(
         Children("hosts", "hosts", by="inventory"),
-        Children("groups", "groups", by="inventory"),
-        Children("root_groups", "groups", by="inventory", where=_is_root),
+        Children("groups", "groups", by="inventory", promote=True),
+        Children("root_groups", "groups", by="inventory", where=_is_root, promote=True),
         Children("job_templates", "job_templates", by="inventory", create=False),
         Attached(
             "instance_groups",

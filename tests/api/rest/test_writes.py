@@ -265,6 +265,28 @@ class TestNamedUrls:
         assert world.client().get(template["related"]["named_url"]).status_code == 404
 
 
+class TestDisassociateOfAChild:
+    def test_is_refused_where_delete_is(self, world: World) -> None:
+        template = world.template()
+        world.job(template, status="running", finished=None)
+        project = world.get(f"projects/{template['project']}")
+        path = f"/api/v2/organizations/{project['organization']}/projects/"
+
+        refused = world.admin.post(path, json={"id": project["id"], "disassociate": True})
+
+        assert (refused.status_code, refused.json()) == (409, {"detail": "Resource is being used by running jobs."})
+        assert world.admin.delete(project["url"]).json() == refused.json()
+        assert world.admin.get(project["url"]).status_code == 200
+
+    def test_is_answered_as_delete_is(self, world: World) -> None:
+        inventory = world.inventory()
+        path = f"/api/v2/organizations/{inventory['organization']}/inventories/"
+
+        assert world.admin.post(path, json={"id": inventory["id"]}).status_code == 204
+        assert world.admin.post(path, json={"id": inventory["id"], "disassociate": True}).status_code == 202
+        assert world.admin.get(inventory["url"]).status_code == 404
+
+
 class TestSublists:
     def test_create_in_the_parent_whatever_the_body_says(self, world: World) -> None:
         inventory, other = world.inventory(), world.inventory()
