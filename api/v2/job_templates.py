@@ -34,8 +34,8 @@ from api.v2.shared import (
     value_of,
 )
 from api.v2.survey import SURVEY
-from core.errors import Invalid
-from models.access import Actor
+from core.errors import Forbidden, Invalid
+from models.access import Actor, has_role
 from models.credentials import KINDS_FOR_JOBS, Credential, CredentialType
 from models.inventories import Inventory
 from models.job_templates import JobTemplate
@@ -80,6 +80,10 @@ PROJECT_USERS = through("project_id", Project, role("project", "use_role"))
 INVENTORY_USERS = through("inventory_id", Inventory, role("inventory", "use_role"))
 
 
+# What decides what runs, where it comes from and on what.
+SENSITIVE = ("project", "inventory", "playbook", "scm_branch", "job_type", "become_enabled")
+
+
 def _validate(change: Change) -> None:
     project = change.call.session.get(Project, change.get("project")) if change.get("project") else None
     if project is None:
@@ -87,11 +91,24 @@ def _validate(change: Change) -> None:
     else:
         change.values["organization"] = project.organization_id
         _check_playbook(change, project)
+        _require_use(change, project)
     if change.get("inventory") is None and not change.get("ask_inventory_on_launch"):
         change.fail("inventory", "Must either set a default value or ask to prompt on launch.")
     if change.get("job_slice_count") not in (None, 1):
         change.fail("job_slice_count", "Ensure this value is less than or equal to 1.")
     _check_supported(change)
+
+
+def _require_use(change: Change, project: Project) -> None:
+    """To administer the template is not enough to run something else from its project or on its inventory: that takes
+    the use of both, as making a template does. Raises Forbidden."""
+    if change.before is None or not any(change.changes(name) for name in SENSITIVE):
+        return
+    session, actor = change.call.session, change.call.actor
+    inventory = session.get(Inventory, change.get("inventory")) if change.get("inventory") else None
+    for kind, used in (("project", project), ("inventory", inventory)):
+        if used is not None and not has_role(session, actor, kind, "use_role", used.id, used.organization_id):
+            raise Forbidden()
 
 
 def _check_playbook(change: Change, project: Project) -> None:

@@ -288,6 +288,35 @@ class TestRolesOnObjects:
         attach = {"id": credential["id"]}
         assert admin.post(template["related"]["credentials"], json=attach).status_code == 403
 
+    def test_what_a_template_runs_is_changed_by_those_who_may_use_its_parts(self, world: World) -> None:
+        template = world.template()
+        roles = [
+            ("job_template", template["id"], "admin_role"),
+            ("project", template["project"], "use_role"),
+            ("inventory", template["inventory"], "use_role"),
+        ]
+        sensitive = {"playbook": "other.yml", "job_type": "check", "become_enabled": True}
+
+        for short_of_one in (roles[:1], roles[:2], [roles[0], roles[2]]):
+            client = world.client(*short_of_one)
+            for name, value in sensitive.items():
+                assert client.patch(template["url"], json={name: value}).status_code == 403, name
+        free = {"description": "x", "limit": "web", "playbook": template["playbook"], "project": template["project"]}
+        assert world.client(roles[0]).patch(template["url"], json=free).status_code == 200
+        assert world.client(*roles).patch(template["url"], json=sensitive).status_code == 200
+
+    def test_a_template_moves_by_the_use_of_what_it_moves_to(self, world: World) -> None:
+        template = world.template()
+        other = world.project(organization=template["organization"])
+        admin = ("job_template", template["id"], "admin_role")
+        client = world.client(admin, ("project", other["id"], "use_role"))
+
+        assert client.patch(template["url"], json={"project": other["id"]}).status_code == 403
+        client = world.client(
+            admin, ("project", other["id"], "use_role"), ("inventory", template["inventory"], "use_role")
+        )
+        assert client.patch(template["url"], json={"project": other["id"]}).status_code == 200
+
     def test_a_host_does_not_move_to_another_inventory(self, world: World) -> None:
         host, other = world.host(world.inventory()), world.inventory()
 
