@@ -103,9 +103,7 @@ def create(call: Call, resource: Resource, data: Mapping[str, Any], fixed: Mappi
         elif each.default is not MISSING:
             change.values[each.name] = each.default() if callable(each.default) else each.default
     _check(change)
-    parent = resource.create_in
-    if parent and resource.may_create is None and change.get(parent) is None and not call.actor.is_superuser:
-        raise Forbidden()
+    _check_parent(change)
     return _save(change)
 
 
@@ -118,7 +116,17 @@ def update(call: Call, resource: Resource, before: Any, data: Mapping[str, Any],
         elif each.required and not partial:
             change.fail(each.name, "This field is required.")
     _check(change)
+    _check_parent(change)
     return _save(change)
+
+
+def _check_parent(change: Change) -> None:
+    """What belongs nowhere is for superusers: others neither make it nor take it out of where it is."""
+    parent = change.resource.create_in
+    if not parent or change.resource.may_create is not None or change.call.actor.is_superuser:
+        return
+    if change.get(parent) is None and (change.before is None or change.changes(parent)):
+        raise Forbidden()
 
 
 def _clean(change: Change, each: Field, value: Any) -> None:

@@ -317,6 +317,16 @@ class TestRolesOnObjects:
         )
         assert client.patch(template["url"], json={"project": other["id"]}).status_code == 200
 
+    def test_what_belongs_to_an_organization_is_not_taken_out_of_it(self, world: World) -> None:
+        project = world.project()
+        admin = world.client(("organization", project["organization"], ADMIN))
+
+        assert admin.post("/api/v2/projects/", json={"name": new_name("project")}).status_code == 403
+        assert admin.patch(project["url"], json={"organization": None}).status_code == 403
+        assert world.admin.patch(project["url"], json={"organization": None}).status_code == 200
+        maker = world.client(("project", project["id"], ADMIN))
+        assert maker.patch(project["url"], json={"organization": None, "description": "x"}).status_code == 200
+
     def test_a_host_does_not_move_to_another_inventory(self, world: World) -> None:
         host, other = world.host(world.inventory()), world.inventory()
 
