@@ -27,7 +27,9 @@ from api.v2.shared import (
     resolved_environment,
     template_fields,
 )
+from core.errors import Forbidden
 from core.project_content import find_inventory_files, find_playbooks
+from models.access import has_role
 from models.credentials import Credential, CredentialType
 from models.job_templates import JobTemplate
 from models.jobs import Job
@@ -40,6 +42,7 @@ SCM_TYPES = choices(
     ("archive", "Remote Archive"),
 )  # fmt: skip
 SCHEMES = ("http", "https", "ssh", "git", "git+ssh", "ssh+git", "file")
+PASSWORD_IN_URL = re.compile(r"[^:/]+://[^/?#]*:[^/?#]*@")
 # A change of one of these makes what is there stale.
 SOURCE = ("scm_type", "scm_url", "scm_branch", "scm_refspec")
 
@@ -49,6 +52,7 @@ admin = role("project", "admin_role")
 def _validate(change: Change) -> None:
     _check_source(change)
     _check_credential(change, "credential", "scm", "Credential kind must be 'scm'.")
+    _require_use(change)
     if change.get("signature_validation_credential") is not None:
         change.fail("signature_validation_credential", "Content signatures are not checked by this version.")
     if change.before is not None and change.changes("organization"):
@@ -69,6 +73,8 @@ def _check_source(change: Change) -> None:
         change.fail("scm_url", "SCM URL is required.")
     elif not _is_url(url):
         change.fail("scm_url", "Unsupported git URL.")
+    elif PASSWORD_IN_URL.match(url):  # it would be stored in clear and shown to everybody who may read the project
+        change.fail("scm_url", "A URL must not contain a password or token: put it into a Source Control credential.")
 
 
 def _is_url(url: str) -> bool:
@@ -104,6 +110,18 @@ def _check_credential(change: Change, name: str, kind: str, message: str) -> Non
     )
     if change.call.session.scalar(found) != kind:
         change.fail(name, message)
+
+
+def _require_use(change: Change) -> None:
+    """Whoever points the project elsewhere sends its credential there, which takes the use of it. Raises Forbidden."""
+    if change.before is None or not (change.changes("scm_url") or change.changes("scm_type")):
+        return
+    session, actor = change.call.session, change.call.actor
+    credential = session.get(Credential, change.get("credential")) if change.get("credential") else None
+    if credential is not None and not has_role(
+        session, actor, "credential", "use_role", credential.id, credential.organization_id
+    ):
+        raise Forbidden()
 
 
 def _saved(change: Change) -> None:

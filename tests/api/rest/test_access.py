@@ -317,6 +317,19 @@ class TestRolesOnObjects:
         )
         assert client.patch(template["url"], json={"project": other["id"]}).status_code == 200
 
+    def test_a_project_sends_its_credential_elsewhere_by_those_who_may_use_it(self, world: World) -> None:
+        credential = world.credential("scm")
+        project = world.project(scm_type="git", scm_url="https://example.org/x.git", credential=credential["id"])
+        admin = ("project", project["id"], ADMIN)
+        elsewhere = {"scm_url": "https://example.net/x.git"}
+
+        assert world.client(admin).patch(project["url"], json=elsewhere).status_code == 403
+        assert world.client(admin).patch(project["url"], json={"scm_branch": "next"}).status_code == 200
+        both = world.client(admin, ("credential", credential["id"], "use_role"))
+        assert both.patch(project["url"], json=elsewhere).status_code == 200
+        without = {"credential": None, "scm_url": "https://example.com/x.git"}
+        assert world.client(admin).patch(project["url"], json=without).status_code == 200
+
     def test_what_belongs_to_an_organization_is_not_taken_out_of_it(self, world: World) -> None:
         project = world.project()
         admin = world.client(("organization", project["organization"], ADMIN))

@@ -13,6 +13,8 @@ from tests.api.world import World, new_name
 
 GIT = {"scm_type": "git", "scm_url": "https://example.org/x.git"}
 
+IN_URL = "A URL must not contain a password or token: put it into a Source Control credential."
+
 
 def _end(world: World, run_id: int) -> None:
     with world.database.transaction() as session:
@@ -75,6 +77,9 @@ def test_an_update_is_a_run_of_its_own(world: World, runs: RecordedRuns) -> None
         ({"scm_type": "git"}, {"scm_url": ["SCM URL is required."]}),
         ({"scm_type": "git", "scm_url": "gopher://x/y"}, {"scm_url": ["Unsupported git URL."]}),
         ({"scm_type": "git", "scm_url": "nonsense"}, {"scm_url": ["Unsupported git URL."]}),
+        ({"scm_type": "git", "scm_url": "https://ada:pw@example.org/x.git"}, {"scm_url": [IN_URL]}),
+        ({"scm_type": "git", "scm_url": "https://:pw@example.org/x.git"}, {"scm_url": [IN_URL]}),
+        ({"scm_type": "git", "scm_url": "ssh://git:p@w@example.org:22/x.git"}, {"scm_url": [IN_URL]}),
         (
             {"scm_type": "svn", "scm_url": "svn://x/y"},
             {"scm_type": ["svn projects are not supported by this version: use git or a manual project."]},
@@ -96,7 +101,10 @@ def test_sources_that_are_none(world: World, body: dict[str, Any], expected: dic
 
 @pytest.mark.parametrize(
     "url",
-    ["https://example.org/x", "git@example.org:x/y.git", "example.org:x.git", "ssh://git@x:22/y", "file:///srv/x"],
+    [
+        *("https://example.org/x", "https://ada@example.org:8443/x?y=a:b@c", "git@example.org:x/y.git"),
+        *("example.org:x.git", "ssh://git@x:22/y", "file:///srv/x"),
+    ],
 )
 def test_sources_that_are(world: World, url: str) -> None:
     assert world.project(scm_type="git", scm_url=url)["scm_url"] == url
