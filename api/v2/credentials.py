@@ -13,15 +13,17 @@ from api.rest.resource import Children, Resource
 from api.rest.source import Source
 from api.rest.sqljson import json_list, json_pairs, key
 from api.rest.writer import Change
+from api.v2.runs import refuse_while_running
 from api.v2.shared import DESCRIPTION, NAME, organization_field
 from core.crypto import PREFIX
 from core.errors import Forbidden, Invalid
 from models.access import Actor, Role, grant, has_role, role_teams, role_users
 from models.credential_inputs import check_injectors, check_inputs, check_schema, encrypt_inputs
 from models.credentials import Credential, CredentialType
+from models.jobs import Job
 from models.organizations import Organization, Team
-from models.projects import Project
-from models.unified import unified_job_template_credentials
+from models.projects import Project, ProjectUpdate
+from models.unified import UnifiedJob, unified_job_credentials, unified_job_template_credentials
 from models.users import User
 
 admin = role("credential", "admin_role")
@@ -206,6 +208,19 @@ def _is_used(call: Call, credential_id: int) -> bool:
     return call.session.scalar(union_all(by_template, by_project).limit(1)) is not None
 
 
+def _remove(call: Call, credential: Credential) -> None:
+    """Runs read it when they start: one that waits would start without it, and nobody would know. A job needs that of
+    its project too, where its host lacks the revision."""
+    pairs, job, update = unified_job_credentials.c, Job.__table__.c, ProjectUpdate.__table__.c
+    projects = select(Project.id).where(Project.credential_id == credential.id)
+    using = union_all(
+        select(pairs.unified_job_id).where(pairs.credential_id == credential.id),
+        select(update.id).where(update.credential_id == credential.id),
+        select(job.id).where(job.project_id.in_(projects)),
+    )
+    refuse_while_running(call, UnifiedJob.id.in_(using))
+
+
 def _saved(change: Change) -> None:
     """The owner may do with it what owners may."""
     if change.before is not None:
@@ -250,4 +265,5 @@ credentials = Resource(
     named_url=(("name",), ("credential_type__name", "credential_type__kind"), ("organization__name",)),
     validate=_validate,
     saved=_saved,
+    remove=_remove,
 )

@@ -20,7 +20,7 @@ from core.crypto import MASK, is_encrypted
 from models.access import grant
 from models.credential_inputs import credential_context
 from models.credentials import Credential, CredentialType
-from tests.api.world import World, new_name
+from tests.api.world import GIT, Body, World, new_name
 
 SECRET = "hunter2-is-the-secret"
 
@@ -253,6 +253,36 @@ def test_the_type_stays_while_something_uses_the_credential(world: World, servic
     assert "credential_type" in world.admin.patch(made["url"], json=other).json()
     world.attach(f"job_templates/{template['id']}/credentials", id=made["id"], disassociate=True)
     assert world.admin.patch(made["url"], json=other).status_code == 200
+
+
+class TestDelete:
+    def _waits_for(self, world: World, credential: Body, run: int) -> None:
+        refused = world.admin.delete(credential["url"])
+        world.end(run)
+
+        assert (refused.status_code, refused.json()) == (409, {"detail": "Resource is being used by running jobs."})
+        assert world.admin.delete(credential["url"]).status_code == 204
+
+    def test_waits_for_the_job_that_was_launched_with_it(self, world: World) -> None:
+        template, credential = world.template(), world.credential()
+        world.attach(f"job_templates/{template['id']}/credentials", id=credential["id"])
+        job = world.admin.post(template["related"]["launch"], json={}).json()["id"]
+
+        self._waits_for(world, credential, job)
+
+    def test_waits_for_the_update_that_signs_in_with_it(self, world: World) -> None:
+        credential = world.credential("scm")
+        project = world.project(credential=credential["id"], **GIT)
+
+        self._waits_for(world, credential, project["summary_fields"]["current_update"]["id"])
+
+    def test_waits_for_the_job_whose_project_is_fetched_with_it(self, world: World) -> None:
+        credential = world.credential("scm")
+        project = world.project(credential=credential["id"], **GIT)
+        world.end(project["summary_fields"]["current_update"]["id"])
+        job = world.job(world.template(project=project["id"]), status="waiting", finished=None)
+
+        self._waits_for(world, credential, job)
 
 
 class TestCredentialTypes:

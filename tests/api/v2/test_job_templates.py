@@ -9,8 +9,6 @@ from models.job_templates import JobTemplate
 from tests.api.conftest import RecordedRuns
 from tests.api.world import PLAYBOOK, World, new_name
 
-GIT = {"scm_type": "git", "scm_url": "https://example.org/x.git"}
-
 
 class TestCreate:
     def test_takes_the_organization_of_the_project(self, world: World) -> None:

@@ -7,18 +7,10 @@ from sqlalchemy import update
 
 from api.services import Services
 from models.projects import Project
-from models.unified import UnifiedJob
 from tests.api.conftest import RecordedRuns
-from tests.api.world import World, new_name
-
-GIT = {"scm_type": "git", "scm_url": "https://example.org/x.git"}
+from tests.api.world import GIT, World, new_name
 
 IN_URL = "A URL must not contain a password or token: put it into a Source Control credential."
-
-
-def _end(world: World, run_id: int) -> None:
-    with world.database.transaction() as session:
-        session.execute(update(UnifiedJob).where(UnifiedJob.id == run_id).values(status="successful"))
 
 
 def test_a_manual_project_is_ok_at_once(world: World) -> None:
@@ -145,7 +137,7 @@ def test_delete_waits_for_the_update(world: World) -> None:
     update_ = made["summary_fields"]["current_update"]["id"]
 
     refused = world.admin.delete(made["url"])
-    _end(world, update_)
+    world.end(update_)
 
     assert (refused.status_code, refused.json()) == (409, {"detail": "Resource is being used by running jobs."})
     assert world.admin.delete(made["url"]).status_code == 204
