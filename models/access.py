@@ -208,6 +208,26 @@ def _held_roles(actor: Actor) -> Select[int]:
     return select(held.c.role_id)
 
 
+def holders(role_ids: Select[int]) -> Select[int]:
+    """Ids of the users who hold one of these roles: directly, or through teams as in `_held_roles`."""
+    teams = select(role_teams.c.team_id).where(role_teams.c.role_id.in_(role_ids)).cte(recursive=True)
+    teams = teams.union(
+        select(role_teams.c.team_id)
+        .join(Role, Role.id == role_teams.c.role_id)
+        .join(Team, _PUTS_INTO_TEAM)
+        .join(teams, teams.c.team_id == Team.id)
+    )
+    direct = select(role_users.c.user_id).where(role_users.c.role_id.in_(role_ids))
+    through_teams = (
+        select(role_users.c.user_id)
+        .join(Role, Role.id == role_users.c.role_id)
+        .join(Team, _PUTS_INTO_TEAM)
+        .join(teams, teams.c.team_id == Team.id)
+    )
+    found = direct.union_all(through_teams).subquery()
+    return select(found.c.user_id)
+
+
 def resources_with(actor: Actor, resource_type: str, role_fields: Iterable[str]) -> Select[int]:
     """Ids of the objects of one type on which the actor holds one of these very roles (implications not applied)."""
     return select(Role.resource_id).where(

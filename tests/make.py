@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any, TypeVar
 
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from core.crypto import Secrets
-from models.access import IMPLIED, Actor, create_roles, grant
+from models.access import IMPLIED, Actor, Role, create_roles, grant, role_teams
 from models.base import now
 from models.credential_inputs import encrypt_inputs
 from models.credentials import Credential, CredentialType
@@ -52,6 +52,13 @@ def make_actor(session: Session, **over: Any) -> Actor:
 
 def allow(session: Session, actor: Actor, resource_type: str, resource_id: int, role: str) -> None:
     grant(session, actor.id, resource_type, resource_id, role)
+
+
+def allow_team(session: Session, team: Team, resource_type: str, resource_id: int, role: str) -> None:
+    wanted = select(Role.id).where(
+        Role.resource_type == resource_type, Role.resource_id == resource_id, Role.role_field == role
+    )
+    session.execute(insert(role_teams).values(role_id=session.scalars(wanted).one(), team_id=team.id))
 
 
 def make_organization(session: Session, **over: Any) -> Organization:

@@ -1,11 +1,11 @@
 """Users, and the caller's own entry: `me`."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Response
-from sqlalchemy import ColumnElement, Select, Text, and_, cast, literal, null, or_, select, true
+from sqlalchemy import ColumnElement, Select, Text, and_, cast, literal, not_, null, or_, select, true
 
 from api.call import Call, endpoint
 from api.responses import json_response
@@ -17,13 +17,26 @@ from api.rest.resource import Resource, SubList
 from api.rest.source import Source
 from api.rest.writer import Change
 from core.crypto import MASK
+from core.db import Base
 from core.errors import Forbidden
-from models.access import Actor, Role, may, resources_with, role_users
+from models.access import Actor, Role, holders, may, resources_with, role_users
+from models.credentials import Credential
+from models.inventories import Inventory
+from models.organizations import Team
 from models.settings import get_setting
+from models.unified import UnifiedJobTemplate
 from models.users import User, end_sessions, hash_password
 
 ME = "/api/v2/me/"
 MEMBER = ("member_role", "admin_role")  # what makes somebody belong to an organization or a team
+# What has roles and may belong to an organization.
+OWNED: Mapping[str, type[Base]] = {
+    "team": Team,
+    "project": UnifiedJobTemplate,
+    "job_template": UnifiedJobTemplate,
+    "inventory": Inventory,
+    "credential": Credential,
+}
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
 
@@ -75,16 +88,29 @@ def _administers_an_organization(actor: Actor, _row: Source) -> ColumnElement[bo
 
 
 def _managed(actor: Actor, row: Source) -> ColumnElement[bool]:
-    """Belongs to organizations that the actor administers, and to no other: else one organization's admin could take
-    over somebody who has rights in another."""
+    """Belongs to organizations that the actor administers, and has no rights anywhere else: whoever sets a password can
+    sign in with it, and would have them too. So there is no taking over superusers, system auditors, or who holds a
+    role, directly or through a team, on another organization, on what is in one, or on what is in none."""
     if actor.is_superuser:
         return true()
     administered = resources_with(actor, "organization", ("admin_role",))
     return and_(
         row.col("is_superuser").is_(False),
+        row.col("is_system_auditor").is_(False),
         row.id.in_(_belonging_to("organization", lambda id: id.in_(administered))),
-        row.id.not_in(_belonging_to("organization", lambda id: id.not_in(administered))),
+        row.id.not_in(holders(_roles_outside(administered))),
     )
+
+
+def _roles_outside(organizations: Select[int]) -> Select[int]:
+    """Ids of the roles on anything but these organizations and what they own."""
+    role = Role.__table__.alias()
+    inside = [and_(role.c.resource_type == "organization", role.c.resource_id.in_(organizations))]
+    for kind, model in OWNED.items():
+        row = Source(model)
+        owned = select(row.id).where(row.col("organization_id").in_(organizations)).select_from(row.table())
+        inside.append(and_(role.c.resource_type == kind, role.c.resource_id.in_(owned)))
+    return select(role.c.id).where(not_(or_(*inside)))
 
 
 def _deletable(actor: Actor, row: Source) -> ColumnElement[bool]:

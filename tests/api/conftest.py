@@ -95,7 +95,7 @@ def make_user(database: Database) -> Callable[..., User]:
 
     def make(password: str = "", **over: object) -> User:
         with database.transaction() as session:
-            user = create_user(session, f"user-{next(_numbers)}", password)
+            user = create_user(session, f"caller-{next(_numbers)}", password)
             for name, value in over.items():
                 setattr(user, name, value)
         return user

@@ -3,6 +3,7 @@
 import pytest
 from make import (
     allow,
+    allow_team,
     make_actor,
     make_credential,
     make_instance_group,
@@ -12,11 +13,11 @@ from make import (
     make_team,
     make_template,
 )
-from sqlalchemy import insert, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.errors import Forbidden, NotFound
-from models.access import IMPLIED, ROLE_NAMES, Actor, Role, grant, has_role, may, require, role_teams, role_users
+from models.access import IMPLIED, ROLE_NAMES, Actor, Role, grant, has_role, holders, may, require, role_users
 from models.inventories import Inventory
 from models.organizations import Organization
 
@@ -117,7 +118,7 @@ class TestImplications:
 class TestTeams:
     def test_members_hold_what_their_team_holds(self, session: Session, actor: Actor) -> None:
         team, template = make_team(session), make_template(session)
-        self.give(session, team.id, "job_template", template.id, "execute_role")
+        allow_team(session, team, "job_template", template.id, "execute_role")
         assert not has_role(session, actor, "job_template", "read_role", template.id)
 
         allow(session, actor, "team", team.id, "member_role")
@@ -126,7 +127,7 @@ class TestTeams:
 
     def test_reading_a_team_is_not_being_in_it(self, session: Session, actor: Actor) -> None:
         team, template = make_team(session), make_template(session)
-        self.give(session, team.id, "job_template", template.id, "execute_role")
+        allow_team(session, team, "job_template", template.id, "execute_role")
 
         allow(session, actor, "team", team.id, "read_role")
 
@@ -134,9 +135,9 @@ class TestTeams:
 
     def test_teams_in_teams_also_in_a_circle(self, session: Session, actor: Actor) -> None:
         outer, inner, template = make_team(session), make_team(session), make_template(session)
-        self.give(session, inner.id, "team", outer.id, "member_role")
-        self.give(session, outer.id, "team", inner.id, "member_role")
-        self.give(session, outer.id, "job_template", template.id, "admin_role")
+        allow_team(session, inner, "team", outer.id, "member_role")
+        allow_team(session, outer, "team", inner.id, "member_role")
+        allow_team(session, outer, "job_template", template.id, "admin_role")
 
         allow(session, actor, "team", inner.id, "admin_role")
 
@@ -144,15 +145,26 @@ class TestTeams:
 
     def test_admin_of_the_organization_is_in_all_of_its_teams(self, session: Session, actor: Actor) -> None:
         team, template = make_team(session), make_template(session)
-        self.give(session, team.id, "job_template", template.id, "execute_role")
+        allow_team(session, team, "job_template", template.id, "execute_role")
 
         allow(session, actor, "organization", team.organization_id, "admin_role")
 
         assert has_role(session, actor, "job_template", "execute_role", template.id)
 
-    def give(self, session: Session, team_id: int, kind: str, id: int, role: str) -> None:
-        wanted = select(Role.id).where(Role.resource_type == kind, Role.resource_id == id, Role.role_field == role)
-        session.execute(insert(role_teams).values(role_id=session.scalars(wanted).one(), team_id=team_id))
+    def test_holders_are_those_who_have_it(self, session: Session, actor: Actor) -> None:
+        direct, inner_member, boss, reader = (make_actor(session) for _ in range(4))
+        outer, inner, template = make_team(session), make_team(session), make_template(session)
+        allow_team(session, outer, "job_template", template.id, "execute_role")
+        allow_team(session, inner, "team", outer.id, "member_role")
+        allow(session, direct, "job_template", template.id, "execute_role")
+        allow(session, actor, "team", outer.id, "member_role")
+        allow(session, inner_member, "team", inner.id, "admin_role")
+        allow(session, boss, "organization", inner.organization_id, "admin_role")
+        allow(session, reader, "team", outer.id, "read_role")
+
+        of_template = select(Role.id).where(Role.resource_type == "job_template", Role.resource_id == template.id)
+
+        assert set(session.scalars(holders(of_template))) == {direct.id, actor.id, inner_member.id, boss.id}
 
 
 class TestWhole:

@@ -4,6 +4,15 @@ from collections.abc import Callable
 
 import httpx
 import pytest
+from make import (
+    allow_team,
+    make_credential,
+    make_credential_type,
+    make_inventory,
+    make_project,
+    make_team,
+    make_template,
+)
 
 from core.db import Database
 from models.access import create_roles, grant
@@ -224,6 +233,58 @@ class TestChange:
             assert client.patch(url(other), json={"password": "mine now"}).status_code == 403
             assert client.delete(url(other)).status_code == 403
         assert client.delete(url(member)).status_code == 204
+
+    @pytest.mark.parametrize("where", ["project", "team", "through a team", "private credential", "auditor"])
+    def test_nobody_with_rights_elsewhere_is_taken_over(
+        self,
+        make_client: MakeClient,
+        make_user: MakeUser,
+        make_organization: Callable[..., int],
+        database: Database,
+        where: str,
+    ) -> None:
+        boss, user = make_user(), make_user(is_system_auditor=where == "auditor")
+        mine = make_organization(f"ours {where}", admin_role=[boss], member_role=[user])
+        theirs = make_organization(f"theirs {where}")
+        with database.transaction() as session:
+            team, other_team = (make_team(session, organization_id=each) for each in (mine, theirs))
+            project, other_project = (make_project(session, organization_id=each) for each in (mine, theirs))
+            grant(session, user.id, "team", team.id, "member_role")
+            grant(session, user.id, "project", project.id, "admin_role")
+            allow_team(session, team, "project", project.id, "use_role")
+            match where:
+                case "project":
+                    grant(session, user.id, "project", other_project.id, "use_role")
+                case "team":
+                    grant(session, user.id, "team", other_team.id, "member_role")
+                case "through a team":
+                    allow_team(session, team, "project", other_project.id, "use_role")
+                case "private credential":
+                    private = make_credential(session, make_credential_type(session))
+                    grant(session, user.id, "credential", private.id, "admin_role")
+
+        client = make_client(boss)
+
+        assert client.get(url(user)).json()["summary_fields"]["user_capabilities"] == {"edit": False, "delete": False}
+        assert client.patch(url(user), json={"password": "mine now"}).status_code == 403
+        assert client.delete(url(user)).status_code == 403
+
+    def test_an_admin_manages_those_whose_rights_are_all_in_the_organization(
+        self, make_client: MakeClient, make_user: MakeUser, make_organization: Callable[..., int], database: Database
+    ) -> None:
+        boss, user = make_user(), make_user()
+        mine = make_organization("all in one", admin_role=[boss], member_role=[user])
+        with database.transaction() as session:
+            team, project = make_team(session, organization_id=mine), make_project(session, organization_id=mine)
+            inventory = make_inventory(session, organization_id=mine)
+            template = make_template(session, project_id=project.id, inventory_id=inventory.id, organization_id=mine)
+            credential = make_credential(session, make_credential_type(session), organization_id=mine)
+            grant(session, user.id, "team", team.id, "member_role")
+            for kind, owned in (("project", project), ("inventory", inventory), ("job_template", template)):
+                grant(session, user.id, kind, owned.id, "admin_role")
+            allow_team(session, team, "credential", credential.id, "use_role")
+
+        assert make_client(boss).patch(url(user), json={"password": "forgotten"}).status_code == 200
 
     def test_nobody_deletes_themselves(self, make_client: MakeClient, make_user: MakeUser) -> None:
         user = make_user(is_superuser=True)
