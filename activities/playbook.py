@@ -133,7 +133,7 @@ class _PlaybookRun:
         if branch and not project.allow_override:
             raise ScmError(ScmReason.INVALID, f"it does not allow another branch ({branch}) any more.")
         revision = "" if branch else project.scm_revision
-        if not revision and not branch:
+        if not branch and (not revision or project.update_failed):
             raise ScmError(ScmReason.REVISION, "its update failed or never ran, so it has no revision to run.")
         if branch or not cache.has(project.id, revision):
             with self._services.database.transaction() as session:

@@ -65,12 +65,17 @@ class ProjectUpdates:
                 update(ProjectUpdate).where(ProjectUpdate.id == run_id).values(scm_revision=result.revision)
             )
             project = session.get(Project, project_id, with_for_update=True)
-            if project is not None:
+            if project is not None and _same_source(project, run):
                 project.scm_revision = result.revision
                 project.playbook_files = result.playbooks
                 project.inventory_files = result.inventory_files
         self._services.projects.prune(project_id, {result.revision})
         return Outcome(JobStatus.SUCCESSFUL)
+
+
+def _same_source(project: Project, run: ProjectUpdate) -> bool:
+    """Not if somebody has pointed the project elsewhere since: what this update found is not what it holds then."""
+    return all(getattr(project, name) == getattr(run, name) for name in ("scm_url", "scm_branch", "scm_refspec"))
 
 
 def _remote(url: str, credential: ScmCredential) -> Remote:

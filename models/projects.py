@@ -6,7 +6,7 @@ from sqlalchemy import ForeignKey, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Json, Timestamp, nullify
-from models.unified import UnifiedJob, UnifiedJobTemplate
+from models.unified import JobStatus, UnifiedJob, UnifiedJobTemplate
 
 
 class _Scm:
@@ -39,6 +39,12 @@ class Project(_Scm, UnifiedJobTemplate):
     last_update_failed: Mapped[bool] = mapped_column(default=False, server_default="false")
     playbook_files: Mapped[list[str]] = mapped_column(Json, default=list, server_default="[]")
     inventory_files: Mapped[list[str]] = mapped_column(Json, default=list, server_default="[]")
+
+    @property
+    def update_failed(self) -> bool:
+        """Whether its revision is not to be trusted: there may be a newer one. A cancelled update is no reason for
+        that, as in AWX, though `last_update_failed` counts it too."""
+        return bool(self.scm_type) and self.status in (JobStatus.FAILED, JobStatus.ERROR)
 
 
 class ProjectUpdate(_Scm, UnifiedJob):

@@ -112,6 +112,8 @@ class Prompts:
                 if project.last_update_failed
                 else ["The project has never been updated: update it first, then launch again."]
             )
+        elif project.update_failed:
+            self.errors["project"] = ["The project revision for this job template is unknown due to a failed update."]
         elif self._template.playbook not in project.playbook_files:
             self.errors["playbook"] = [
                 f"Playbook not found in the project at its revision: {self._template.playbook or '(none)'}."

@@ -125,15 +125,19 @@ def _require_use(change: Change) -> None:
 
 
 def _saved(change: Change) -> None:
-    """A project with an SCM is updated when it is new, or when it points somewhere else."""
+    """A project with an SCM is updated when it is new, or when it points somewhere else; until then nothing runs from
+    what was fetched before."""
     project: Project = change.object
+    moved = bool(change.changed.intersection(SOURCE))
+    if moved:
+        project.scm_revision, project.playbook_files, project.inventory_files = "", [], []
     if not project.scm_type:
         project.status = "ok"
         return
     if not project.local_path:
         slug = re.sub(r"[^a-z0-9]+", "_", project.name.lower()).strip("_")[:100]
         project.local_path = f"_{project.id}__{slug}"
-    if change.changed.intersection(SOURCE):
+    if moved:
         run = launch_project_update(change.call.session, change.call.actor, project)
         change.call.services.runs.start(change.call, run.id)
 

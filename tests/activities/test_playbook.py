@@ -179,9 +179,12 @@ class TestCannotStart:
 
         assert outcome.explanation.startswith("Playbook ../other/site.yml is not in the project")
 
-    def test_project_without_a_revision(self, playbooks: Playbooks, database: Database) -> None:
+    @pytest.mark.parametrize("over", [{"scm_revision": ""}, {"status": "failed"}])
+    def test_project_without_a_revision_to_trust(
+        self, playbooks: Playbooks, database: Database, over: dict[str, str]
+    ) -> None:
         with database.transaction() as session:
-            project = make_git_project(session, scm_revision="")
+            project = make_git_project(session, **over)
 
         outcome = Attempt(playbooks, add(database, project_id=project.id)).result()
 

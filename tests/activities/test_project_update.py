@@ -78,6 +78,21 @@ class TestSuccess:
         lines = output(database, run)
         assert [counter for counter, _, _ in lines] == list(range(1, len(lines) + 1))
 
+    def test_of_another_source_than_the_project_has_by_now_is_not_what_it_holds(
+        self, updates: ProjectUpdates, database: Database, repo: GitRepo
+    ) -> None:
+        revision = repo.commit({"site.yml": PLAY})
+        run = add(database, f"file://{repo.path}")
+        with database.transaction() as session:
+            session.get_one(Project, run.project_id).scm_url = "https://example.org/x.git"
+
+        assert ActivityEnvironment().run(updates.update_project, RunRef(run.id)) == Outcome("successful")
+
+        with database.transaction() as session:
+            project = session.get_one(Project, run.project_id)
+        assert (project.scm_revision, project.playbook_files) == ("", [])
+        assert look(database, run).scm_revision == revision
+
 
 class TestFailure:
     def test_is_a_result_with_the_reason(self, updates: ProjectUpdates, database: Database, tmp_path: Path) -> None:

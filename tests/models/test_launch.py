@@ -229,6 +229,8 @@ class TestWhatIsMissing:
         [
             ({"scm_revision": "", "last_updated": None}, "project", "never been updated"),
             ({"scm_revision": "", "last_update_failed": True}, "project", "Missing a revision to run"),
+            ({"status": "failed"}, "project", "unknown due to a failed update"),
+            ({"status": "error"}, "project", "unknown due to a failed update"),
             ({"playbook_files": ["other.yml"]}, "playbook", "Playbook not found"),
         ],
     )
@@ -242,6 +244,14 @@ class TestWhatIsMissing:
     def test_project_that_is_being_updated_may_bring_it(self, session: Session, root: Actor) -> None:
         project = make_git_project(session, scm_revision="", playbook_files=[])
         make_update(session, project, status="running")
+
+        assert launch(session, root, make_template(session, project_id=project.id)).status == "pending"
+
+    @pytest.mark.parametrize("over", [{"status": "canceled"}, {"status": "failed", "scm_update_on_launch": True}])
+    def test_project_whose_revision_is_good_or_will_be(
+        self, session: Session, root: Actor, over: dict[str, Any]
+    ) -> None:
+        project = make_git_project(session, last_update_failed=True, **over)
 
         assert launch(session, root, make_template(session, project_id=project.id)).status == "pending"
 

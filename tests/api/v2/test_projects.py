@@ -46,6 +46,24 @@ def test_and_again_when_it_points_elsewhere(world: World, runs: RecordedRuns) ->
     assert updates() == 2
 
 
+@pytest.mark.parametrize(
+    "change", [{"scm_url": "https://example.org/y.git"}, {"scm_branch": "next"}, {"scm_type": "", "scm_url": ""}]
+)
+def test_what_was_fetched_is_forgotten_when_it_points_elsewhere(world: World, change: dict[str, str]) -> None:
+    made = world.project(**GIT)
+    with world.database.transaction() as session:
+        values = {"scm_revision": "f" * 40, "playbook_files": ["a.yml"], "inventory_files": ["hosts"]}
+        session.execute(update(Project).where(Project.id == made["id"]).values(**values))
+
+    kept = world.admin.patch(made["url"], json={"description": "x", "scm_clean": True}).json()
+    moved = world.admin.patch(made["url"], json={"scm_clean": False} | change).json()
+
+    assert (kept["scm_revision"], moved["scm_revision"]) == ("f" * 40, "")
+    with world.database.transaction() as session:
+        project = session.get_one(Project, made["id"])
+    assert (project.playbook_files, project.inventory_files) == ([], [])
+
+
 def test_an_update_is_a_run_of_its_own(world: World, runs: RecordedRuns) -> None:
     made = world.project(**GIT)
 
