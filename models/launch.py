@@ -12,17 +12,14 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from core.crypto import Secrets
-from core.errors import Forbidden, Invalid
-from models.access import Actor, has_role, require
-from models.inventories import Host, Inventory
+from core.errors import Invalid
+from models.access import Actor, require
+from models.inventories import Host
 from models.job_templates import JobTemplate, PlaybookOptions
-from models.jobs import Job, JobHostSummary
-from models.launch_form import job_credentials, template_credentials
-from models.projects import Project
+from models.jobs import Job
 from models.prompts import Prompts
 from models.settings import get_setting
 from models.unified import (
-    FINISHED,
     JobStatus,
     LaunchType,
     show_on_template,
@@ -54,6 +51,20 @@ def launch_job(
     Forbidden or NotFound. The caller commits and starts the workflow."""
     require(session, actor, "job_template", "execute_role", template.id, template.organization_id)
     asked = Prompts(session, secrets, actor, template, prompts)
+    job = write_job(session, secrets, actor, template, asked, prompts.get("credential_passwords"), launch_type)
+    return Launched(job, asked.ignored)
+
+
+def write_job(
+    session: Session,
+    secrets: Secrets,
+    actor: Actor,
+    template: JobTemplate,
+    asked: Prompts,
+    credential_passwords: Any,
+    launch_type: LaunchType,
+) -> Job:
+    """The job that the prompts make of the template, if they pass every check. Raises Invalid, Forbidden."""
     values: dict[str, Any] = {name: asked.accepted.get(name, getattr(template, name)) for name in OPTIONS}
     asked.check_options()
 
@@ -61,7 +72,7 @@ def launch_job(
     project = asked.project(values["scm_branch"])
     credentials = asked.credentials()
     variables, answers = asked.variables()
-    passwords = asked.passwords(credentials, prompts.get("credential_passwords"))
+    passwords = asked.passwords(credentials, credential_passwords)
     labels = asked.labels()
     groups = asked.instance_groups()
     environment_id = asked.environment()
@@ -83,7 +94,7 @@ def launch_job(
         "webhook_credential_id": template.webhook_credential_id,
     }
     inputs = _Inputs([c.id for c, _ in credentials], labels, groups, answers, passwords)
-    return Launched(_write(session, secrets, actor, template, values, inputs, launch_type), asked.ignored)
+    return _write(session, secrets, actor, template, values, inputs, launch_type)
 
 
 @dataclass
@@ -155,88 +166,3 @@ def _impact(session: Session, inventory_id: int, forks: int) -> int:
         select(func.count()).select_from(Host).where(Host.inventory_id == inventory_id, Host.enabled.is_(True))
     )
     return max(1, min(forks or DEFAULT_FORKS, hosts or 1))
-
-
-# --- relaunching ------------------------------------------------------------------------------------------------------
-
-_COPIED = (*OPTIONS, "name", "description", "organization_id", "inventory_id", "project_id")
-_COPIED += ("execution_environment_id", "webhook_credential_id")
-
-
-def relaunch_job(
-    session: Session, secrets: Secrets, actor: Actor, job: Job, *, hosts: str = "all", passwords: Any = None
-) -> Job:
-    """A new job with the same prompts. `hosts="failed"` limits it to the hosts that failed or were unreachable."""
-    template = session.get(JobTemplate, job.job_template_id) if job.job_template_id else None
-    if template is None:
-        raise Invalid("The template of this job was deleted: it cannot be relaunched.")
-    require(session, actor, "job_template", "execute_role", template.id, template.organization_id)
-    _require_prompts(session, actor, template, job)
-    asked = Prompts(session, secrets, actor, template, {})
-    if hosts not in ("all", "failed"):
-        raise Invalid(fields={"hosts": [f'"{hosts}" is not a valid choice.']})
-    if hosts == "failed" and job.status not in FINISHED:
-        raise Invalid(fields={"hosts": ["Wait until job finishes before retrying on failed hosts."]})
-    inventory = session.get(Inventory, job.inventory_id) if job.inventory_id else None
-    project = session.get(Project, job.project_id) if job.project_id else None
-    if inventory is None or inventory.pending_deletion:
-        asked.errors["inventory"] = ["Job Template 'inventory' is missing or undefined."]
-    if project is None:
-        asked.errors["project"] = ["A project is required to run a job."]
-    asked.refuse_isolation(job.execution_environment_id, project)
-    credentials = job_credentials(session, job.id)
-    given = asked.passwords(credentials, passwords)
-    if asked.errors:
-        raise Invalid(fields=asked.errors)
-
-    values = {name: getattr(job, name) for name in _COPIED}
-    if hosts == "failed":
-        values["limit"] = _failed_hosts(session, job)
-    inputs = _Inputs(
-        credentials=[credential.id for credential, _ in credentials],
-        labels=_attached(session, unified_job_labels, job.id, "label_id"),
-        groups=_attached(session, unified_job_instance_groups, job.id, "instance_group_id"),
-        answers={
-            name: secrets.decrypt(value, survey_context(job.id, name)) for name, value in job.survey_passwords.items()
-        },
-        passwords=given,
-    )
-    return _write(session, secrets, actor, template, values, inputs, LaunchType.RELAUNCH)
-
-
-def _attached(session: Session, table: Any, job_id: int, column: str) -> Sequence[int]:
-    ids = select(table.c[column]).where(table.c.unified_job_id == job_id)
-    return session.scalars(ids.order_by(table.c.position if "position" in table.c else table.c[column])).all()
-
-
-def _require_prompts(session: Session, actor: Actor, template: JobTemplate, job: Job) -> None:
-    """What the template does not bring by itself, only those may use again who could have asked for it at launch, and
-    secret answers only who gave them."""
-    if job.survey_passwords and job.created_by_id != actor.id and not actor.is_superuser:
-        raise Forbidden("Job was launched with secret prompts provided by another user.")
-    own = {credential.id for credential, _ in template_credentials(session, template.id)}
-    used = [("credential", c.id, c.organization_id) for c, _ in job_credentials(session, job.id) if c.id not in own]
-    if job.inventory_id not in (None, template.inventory_id):
-        inventory = session.get_one(Inventory, job.inventory_id)
-        used.append(("inventory", inventory.id, inventory.organization_id))
-    groups = unified_job_instance_groups.c
-    used += [
-        ("instance_group", id_, None)
-        for id_ in session.scalars(select(groups.instance_group_id).where(groups.unified_job_id == job.id))
-    ]
-    for resource_type, id_, organization_id in used:
-        if not has_role(session, actor, resource_type, "use_role", id_, organization_id):
-            raise Forbidden("Job was launched with prompts you lack access to.")
-
-
-def _failed_hosts(session: Session, job: Job) -> str:
-    if job.events_stored == 0 or not job.playbook_counts:
-        raise Invalid(fields={"hosts": ["Cannot relaunch on failed hosts: the playbook's statistics are missing."]})
-    names = session.scalars(
-        select(JobHostSummary.host_name)
-        .where(JobHostSummary.job_id == job.id, JobHostSummary.failed.is_(True))
-        .order_by(JobHostSummary.host_name)
-    ).all()
-    if not names:
-        raise Invalid(fields={"hosts": ["No failed hosts to relaunch on: every host of this job succeeded."]})
-    return ",".join(names)

@@ -15,6 +15,7 @@ from models.environments import ExecutionEnvironment
 from models.instances import InstanceGroup
 from models.inventories import Inventory
 from models.job_templates import JobTemplate, names_a_file
+from models.jobs import Job
 from models.labels import Label
 from models.launch_form import ASKED_BY, passwords_needed, template_credentials, with_types
 from models.organizations import Organization
@@ -35,7 +36,11 @@ _NUMBERS: Mapping[str, tuple[int, int]] = {
 
 class Prompts:
     """The prompts of one launch. Each method answers with what will be used and leaves its messages in `errors`, by
-    field, so that a caller hears of everything at once; what the caller may not use raises Forbidden."""
+    field, so that a caller hears of everything at once; what the caller may not use raises Forbidden.
+
+    For a job that is launched `again` the prompts are all that it had, whether the template asks for it or not (who
+    may do that is for the caller to check): they take the place of the template's project, playbook and variables too.
+    Its secret answers, which the prompts hold in clear, stay secret whatever the survey says by now."""
 
     def __init__(
         self,
@@ -44,12 +49,14 @@ class Prompts:
         actor: Actor,
         template: JobTemplate,
         prompts: Mapping[str, Any],
+        again: Job | None = None,
     ) -> None:
         self._session = session
         self._secrets = secrets
         self._actor = actor
         self._template = template
-        self.accepted, self.ignored = _sort(template, prompts)
+        self._again = again
+        self.accepted, self.ignored = sort_prompts(template, prompts) if again is None else (dict(prompts), {})
         self.errors: dict[str, list[str]] = {}
 
     def check_options(self) -> None:
@@ -94,7 +101,9 @@ class Prompts:
         return inventory
 
     def project(self, branch: str) -> Project | None:
-        project = self._session.get(Project, self._template.project_id) if self._template.project_id else None
+        project_id = self.accepted.get("project", self._template.project_id)
+        playbook = self.accepted.get("playbook", self._template.playbook)
+        project = self._session.get(Project, project_id) if project_id else None
         if project is None:
             self.errors["project"] = ["A project is required to run a job."]
             return None
@@ -114,10 +123,8 @@ class Prompts:
             )
         elif project.update_failed:
             self.errors["project"] = ["The project revision for this job template is unknown due to a failed update."]
-        elif self._template.playbook not in project.playbook_files:
-            self.errors["playbook"] = [
-                f"Playbook not found in the project at its revision: {self._template.playbook or '(none)'}."
-            ]
+        elif playbook not in project.playbook_files:
+            self.errors["playbook"] = [f"Playbook not found in the project at its revision: {playbook or '(none)'}."]
         return project
 
     def credentials(self) -> list[tuple[Credential, CredentialType]]:
@@ -147,7 +154,7 @@ class Prompts:
                 self.errors["credentials"] = [f"Cannot assign multiple {kind.name} credentials."]
             kinds[slot] = credential.name
         lost = sorted({kind.name for _, kind in own} - {kind.name for _, kind in chosen})
-        if lost and "credentials" not in self.errors:
+        if lost and self._again is None and "credentials" not in self.errors:
             self.errors["credentials"] = [
                 f"Removing {name} credential at launch time without replacement is not supported. "
                 "Provided list lacked credential(s): "
@@ -159,22 +166,21 @@ class Prompts:
 
     def variables(self) -> tuple[dict[str, Any], dict[str, str]]:
         """(variables with `$encrypted$` in the place of secrets, the secrets): template < survey < prompted."""
-        merged = parse_variables(self._template.extra_vars, "extra_vars")
+        merged = {} if self._again else parse_variables(self._template.extra_vars, "extra_vars")
         given = dict(self.accepted.get("extra_vars", {}))
-        secret: dict[str, str] = {}
+        hidden = set(self._again.survey_passwords) if self._again else set()
         if self._template.survey_enabled and self._template.survey_spec:
             survey = surveys.with_clear_defaults(self._template.survey_spec, self._secrets, self._template.id)
+            # A question that has become an open one would repeat a secret answer in its message.
+            survey["spec"] = [q for q in survey["spec"] if q["type"] == "password" or q["variable"] not in hidden]
             answers = surveys.answers_with_defaults(survey, given)
             messages = surveys.check_answers(survey, answers)
             if messages:
                 self.errors["variables_needed_to_start"] = messages
-            for question in surveys.questions(self._template.survey_spec):
-                name = question["variable"]
-                if question["type"] == "password" and isinstance(answers.get(name), str):
-                    secret[name] = answers[name]
-                    answers[name] = MASK
-            given = {**given, **answers}
-        return {**merged, **given}, secret
+            hidden |= {each["variable"] for each in surveys.questions(survey) if each["type"] == "password"}
+            given |= answers
+        secret = {name: given[name] for name in hidden if isinstance(given.get(name), str)}
+        return {**merged, **given, **dict.fromkeys(secret, MASK)}, secret
 
     def passwords(self, credentials: Sequence[tuple[Credential, CredentialType]], given: Any) -> dict[str, str]:
         needed = sorted({name for pair in credentials for name in passwords_needed(*pair)})
@@ -204,7 +210,7 @@ class Prompts:
         readable = may(self._actor, "organization", "read_role", Label.organization_id)
         hidden = select(Label.id).where(Label.id.in_(ids), Label.id.not_in(own), ~readable)
         if self._session.scalar(hidden.limit(1)) is not None:
-            raise Forbidden()
+            raise self._forbidden()
         return ids
 
     def environment(self) -> int | None:
@@ -219,7 +225,7 @@ class Prompts:
         elif environment.organization_id and not has_role(
             self._session, self._actor, "organization", "read_role", environment.organization_id
         ):
-            raise Forbidden()
+            raise self._forbidden()
         return asked
 
     def refuse_isolation(self, environment_id: int | None, project: Project | None) -> None:
@@ -236,9 +242,12 @@ class Prompts:
                 "choose the default execution environment."
             )
 
+    def _forbidden(self) -> Forbidden:
+        return Forbidden("Job was launched with prompts you lack access to.") if self._again else Forbidden()
+
     def _require_use(self, resource_type: str, resource_id: int, organization_id: int | None = None) -> None:
         if not has_role(self._session, self._actor, resource_type, "use_role", resource_id, organization_id):
-            raise Forbidden()
+            raise self._forbidden()
 
     def _referenced(self, table: type[Label] | type[InstanceGroup], value: Any, name: str) -> list[int]:
         """The ids in `value`; what does not exist becomes an error."""
@@ -260,7 +269,7 @@ class Prompts:
         return list(dict.fromkeys(value))
 
 
-def _sort(template: JobTemplate, prompts: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def sort_prompts(template: JobTemplate, prompts: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """(accepted, ignored): what the template does not ask for is ignored and said, as AWX does."""
     accepted: dict[str, Any] = {}
     ignored: dict[str, Any] = {}

@@ -204,3 +204,15 @@ def attach(session: Session, template: JobTemplate, *credentials: Credential) ->
                 unified_job_template_id=template.id, credential_id=credential.id
             )
         )
+
+
+def survey(*questions: dict[str, Any]) -> dict[str, Any]:
+    """What `make_template` takes for a template with this survey."""
+    return {
+        "survey_enabled": True,
+        "survey_spec": {
+            "name": "",
+            "description": "",
+            "spec": [{"required": True, "type": "text"} | q for q in questions],
+        },
+    }

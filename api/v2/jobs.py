@@ -26,8 +26,8 @@ from api.v2.shared import (
 )
 from models.credentials import Credential, CredentialType
 from models.jobs import Job, JobHostSummary
-from models.launch import relaunch_job
 from models.launch_form import job_credentials, passwords_needed
+from models.relaunch import relaunch_job
 from models.unified import unified_job_credentials, unified_job_labels
 
 RELAUNCH_FIELDS = (

@@ -1,4 +1,4 @@
-"""The launch path: what is accepted, what is ignored, what is refused and in which words; relaunch, updates, cancel."""
+"""The launch path: what is accepted, what is ignored, what is refused and in which words; updates, cancel."""
 
 import json
 from datetime import timedelta
@@ -22,6 +22,7 @@ from make import (
     make_project,
     make_template,
     make_update,
+    survey,
 )
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -33,8 +34,8 @@ from models.base import now
 from models.environments import ExecutionEnvironment
 from models.inventories import Inventory
 from models.job_templates import JobTemplate
-from models.jobs import Job, JobHostSummary
-from models.launch import launch_job, relaunch_job, start_context, survey_context
+from models.jobs import Job
+from models.launch import launch_job, start_context, survey_context
 from models.launch_form import ASKED_BY, job_credentials, launch_data
 from models.project_updates import depend_on_update, launch_project_update
 from models.projects import ProjectUpdate
@@ -271,17 +272,6 @@ class TestWhatIsMissing:
         assert launch(session, root, template, scm_branch="topic").scm_branch == "topic"
 
 
-def survey(*questions: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "survey_enabled": True,
-        "survey_spec": {
-            "name": "",
-            "description": "",
-            "spec": [{"required": True, "type": "text"} | q for q in questions],
-        },
-    }
-
-
 class TestSurvey:
     def test_missing_answers_are_listed(self, session: Session, root: Actor) -> None:
         template = make_template(
@@ -426,95 +416,6 @@ class TestPermissions:
         allow(session, actor, "organization", environment.organization_id, "member_role")
 
         assert launch(session, actor, template, **wanted).inventory_id == inventory.id
-
-
-class TestRelaunch:
-    @pytest.fixture
-    def job(self, session: Session, root: Actor) -> Job:
-        template = make_template(session, **ASK_ALL, **survey({"variable": "token", "type": "password"}))
-        return launch(
-            session,
-            root,
-            template,
-            limit="web",
-            extra_vars={"token": "s3cr3t-answer", "a": 1},
-            labels=[make_label(session).id],
-            instance_groups=[make_instance_group(session).id for _ in range(2)],
-            credentials=[make_credential(session, "ssh", {"password": "ASK"}).id],
-            credential_passwords={"ssh_password": "pa55word"},
-        )
-
-    def test_has_the_same_prompts(self, session: Session, root: Actor, job: Job) -> None:
-        again = relaunch_job(session, SECRETS, root, job, passwords={"ssh_password": "other"})
-
-        assert (again.limit, again.extra_vars, again.launch_type) == ("web", job.extra_vars, "relaunch")
-        assert SECRETS.decrypt(again.survey_passwords["token"], survey_context(again.id, "token")) == "s3cr3t-answer"
-        assert [c.id for c, _ in job_credentials(session, again.id)] == [
-            c.id for c, _ in job_credentials(session, job.id)
-        ]
-        groups = unified_job_instance_groups.c
-        asked = select(groups.instance_group_id).order_by(groups.position)
-        assert (
-            session.scalars(asked.where(groups.unified_job_id == again.id)).all()
-            == session.scalars(asked.where(groups.unified_job_id == job.id)).all()
-        )
-
-    def test_asks_for_passwords_again(self, session: Session, root: Actor, job: Job) -> None:
-        with pytest.raises(Invalid) as error:
-            relaunch_job(session, SECRETS, root, job)
-
-        assert error.value.fields == {"passwords_needed_to_start": ["ssh_password"]}
-
-    def test_secret_answers_of_another_user_are_not_lent(self, session: Session, job: Job) -> None:
-        actor = make_actor(session)
-        allow(session, actor, "job_template", job.job_template_id or 0, "execute_role")
-
-        with pytest.raises(Forbidden, match="secret prompts"):
-            relaunch_job(session, SECRETS, actor, job, passwords={"ssh_password": "x"})
-
-    def test_prompts_of_another_user_have_to_be_usable(self, session: Session, job: Job) -> None:
-        actor = make_actor(session)
-        allow(session, actor, "job_template", job.job_template_id or 0, "execute_role")
-        job.survey_passwords = {}
-
-        with pytest.raises(Forbidden, match="prompts you lack access to"):
-            relaunch_job(session, SECRETS, actor, job, passwords={"ssh_password": "x"})
-
-    def test_of_a_deleted_template_is_refused(self, session: Session, root: Actor) -> None:
-        job = make_job(session, job_template_id=None)
-
-        with pytest.raises(Invalid, match="deleted"):
-            relaunch_job(session, SECRETS, root, job)
-
-
-class TestRelaunchOnFailedHosts:
-    def ended(self, session: Session, **failed: bool) -> Job:
-        job = make_job(session, status="failed", playbook_counts={"play_count": 1, "task_count": 1}, events_stored=9)
-        for name, value in failed.items():
-            session.add(JobHostSummary(job_id=job.id, host_name=name, failed=value))
-        session.flush()
-        return job
-
-    def test_is_limited_to_them(self, session: Session, root: Actor) -> None:
-        job = self.ended(session, web1=True, web2=False, db1=True)
-
-        assert relaunch_job(session, SECRETS, root, job, hosts="failed").limit == "db1,web1"
-
-    def test_needs_some(self, session: Session, root: Actor) -> None:
-        with pytest.raises(Invalid, match="No failed hosts"):
-            relaunch_job(session, SECRETS, root, self.ended(session, web1=False), hosts="failed")
-
-    def test_needs_statistics(self, session: Session, root: Actor) -> None:
-        with pytest.raises(Invalid, match="statistics are missing"):
-            relaunch_job(session, SECRETS, root, make_job(session, status="error"), hosts="failed")
-
-    def test_waits_for_the_end(self, session: Session, root: Actor) -> None:
-        with pytest.raises(Invalid, match="Wait until job finishes"):
-            relaunch_job(session, SECRETS, root, make_job(session, status="running"), hosts="failed")
-
-    def test_other_words_are_refused(self, session: Session, root: Actor) -> None:
-        with pytest.raises(Invalid, match="not a valid choice"):
-            relaunch_job(session, SECRETS, root, make_job(session), hosts="some")
 
 
 class TestLaunchData:
