@@ -13,14 +13,10 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from core.errors import StartupError
+from core.errors import DecryptionError, StartupError
 
 PREFIX = "$forge$1$"  # marks an encrypted value and the scheme it was made with
 MASK = "$encrypted$"  # what the API shows in place of a secret, and takes back as "unchanged"
-
-
-class DecryptionError(Exception):
-    """The value was made with another key or for another place."""
 
 
 class Secrets:
@@ -37,14 +33,17 @@ class Secrets:
         return PREFIX + base64.urlsafe_b64encode(nonce + sealed).decode()
 
     def decrypt(self, value: str, context: str) -> str:
-        """Raises DecryptionError."""
+        """Raises DecryptionError for what was made with another key or for another place."""
         if not value.startswith(PREFIX):
-            raise DecryptionError(f"{context}: not an encrypted value")
+            raise DecryptionError(f"The secret {context} cannot be read: it is not an encrypted value.")
         try:
             raw = base64.urlsafe_b64decode(value[len(PREFIX) :])
             return self._aead.decrypt(raw[:12], raw[12:], context.encode()).decode()
         except (InvalidTag, ValueError) as error:
-            raise DecryptionError(f"{context}: encrypted with another key") from error
+            raise DecryptionError(
+                f"The secret {context} cannot be read: it was encrypted with another key. Start Forge with the "
+                "FORGE_SECRET_KEY, or the key file (secret_key in the data directory), that it had then."
+            ) from error
 
     def fingerprint(self, value: str) -> str:
         """A keyed hash: for looking up tokens and session keys without storing them."""

@@ -8,7 +8,8 @@ ForgeError                500  error
 ├── NotAllowed            405  not_allowed        right object, wrong state for this action
 ├── Conflict              409  conflict
 ├── TooManyRequests       429  too_many_requests
-├── Refused             403  refused            a gate (quota, policy, scanner) says no; may carry 429
+├── Refused               403  refused            a gate (quota, policy, scanner) says no; may carry 429
+├── DecryptionError       500  decryption         a secret was encrypted with another key; says which and what to do
 ├── Unavailable           503  unavailable        a server we stand on is not there; says which and what to do
 └── StartupError          -    startup            a process cannot start; one sentence saying what and what to do
 """
@@ -84,6 +85,10 @@ class Refused(ForgeError):
         super().__init__(message)
         self.status = status
         self.reasons = list(reasons)
+
+
+class DecryptionError(ForgeError):
+    code = "decryption"
 
 
 class Unavailable(ForgeError):

@@ -8,8 +8,7 @@ from make import SECRETS, make_credential, make_credential_type
 from sqlalchemy.orm import Session
 
 from activities.credentials import Injection, Injector, credential_inputs
-from core.crypto import DecryptionError
-from core.errors import Invalid
+from core.errors import DecryptionError, Invalid
 from models.credentials import Credential, CredentialType
 from models.managed_credential_types import MANAGED_TYPES
 

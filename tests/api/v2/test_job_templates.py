@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from core.crypto import is_encrypted
+from core.crypto import Secrets, is_encrypted
 from models.job_templates import JobTemplate
+from models.surveys import default_context
 from tests.api.conftest import RecordedRuns
 from tests.api.world import PLAYBOOK, World, new_name
 
@@ -235,6 +236,22 @@ class TestSurvey:
         for text in (launched.text, world.admin.get(template["related"]["launch"]).text):
             assert "hunter2-default" not in text
             assert stored not in text
+
+    def test_secret_of_another_key_is_said_to_be_one(self, world: World) -> None:
+        """As after a start with another FORGE_SECRET_KEY."""
+        template = world.template(survey_enabled=True)
+        secret = _question(type="password", default="hunter2-default")
+        world.admin.post(template["related"]["survey_spec"], json=_survey(secret))
+        job = world.admin.post(template["related"]["launch"], json={}).json()
+        ciphertext = Secrets("another key").encrypt("hunter2-default", default_context(template["id"], "a"))
+        with world.database.transaction() as session:
+            session.get_one(JobTemplate, template["id"]).survey_spec = _survey(secret | {"default": ciphertext})
+
+        for url in (template["related"]["launch"], job["related"]["relaunch"]):
+            answer = world.admin.post(url, json={})
+            assert answer.status_code == 500
+            assert "FORGE_SECRET_KEY" in answer.json()["detail"]
+            assert ciphertext not in answer.text
 
     def test_asks_at_launch(self, world: World) -> None:
         template = world.template(survey_enabled=True)
