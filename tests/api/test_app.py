@@ -333,7 +333,7 @@ class TestLog:
 
         line = access_line(caplog)
         assert line.startswith("GET /api/v2/config/?page=2&access_token=***&my_Password=*** 200 ")
-        assert re.search(r" user=user-\d+ ip=127\.0\.0\.1 id=[0-9a-f]{32}$", line)
+        assert re.search(r" user=caller-\d+ ip=127\.0\.0\.1 id=[0-9a-f]{32}$", line)
 
     def test_a_client_that_goes_away_is_no_error(
         self, anonymous: httpx.Client, caplog: pytest.LogCaptureFixture

@@ -27,7 +27,7 @@ _numbers = count(1)
 
 
 def new_name(kind: str) -> str:
-    return f"{kind}-{next(_numbers)}"
+    return f"{kind}-api-{next(_numbers)}"  # so that it is none of `tests.make`, which may share the database
 
 
 class World:
