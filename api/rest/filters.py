@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, and_, cast, false, func, not_, or_, select, true
+from sqlalchemy import ColumnElement, String, and_, cast, false, func, literal, not_, or_, select, true
 from sqlalchemy.types import JSON, NullType
 
 from api.rest.fields import ForeignKey, to_python
@@ -48,11 +48,12 @@ TEXT_LOOKUPS: dict[str, Callable[[Any, str], ColumnElement[bool]]] = {
     "regex": _like(lambda column, value: column.op("~")(value)),
     "iregex": _like(lambda column, value: column.op("~*")(value)),
 }
+# The value as a parameter: SQLAlchemy takes a bare True for SQL's keyword, and compares that for equality only.
 ORDER_LOOKUPS: dict[str, Callable[[Any, Any], ColumnElement[bool]]] = {
-    "gt": lambda column, value: column > value,
-    "gte": lambda column, value: column >= value,
-    "lt": lambda column, value: column < value,
-    "lte": lambda column, value: column <= value,
+    "gt": lambda column, value: column > literal(value),
+    "gte": lambda column, value: column >= literal(value),
+    "lt": lambda column, value: column < literal(value),
+    "lte": lambda column, value: column <= literal(value),
 }
 LOOKUPS = frozenset({"exact", "in", "isnull", "search", *TEXT_LOOKUPS, *ORDER_LOOKUPS})
 

@@ -4,8 +4,7 @@ from typing import Any
 
 import orjson
 from fastapi import Response
-from sqlalchemy import ColumnElement, Select, Text, and_, cast, exists, func, literal_column, select
-from sqlalchemy import types as sqltypes
+from sqlalchemy import ColumnElement, Select, Text, and_, cast, exists, func, select
 
 from api.call import Call
 from api.responses import json_response
@@ -16,7 +15,7 @@ from api.rest.source import Source
 from api.rest.sqljson import counted, iso, json_list, json_pairs
 from api.rest.writer import Change, delete
 from api.v2.runs import refuse_while_running
-from api.v2.shared import DESCRIPTION, NAME, labels_summary, organization_field
+from api.v2.shared import DESCRIPTION, NAME, constant, labels_summary, organization_field
 from core.errors import Forbidden, NotFound
 from models.access import Actor
 from models.base import Base
@@ -66,21 +65,15 @@ def _any_failed(row: Source) -> ColumnElement[bool]:
     return exists(select(host.c.id).select_from(failed).where(host.c.inventory_id == row.id, summary.c.failed))
 
 
-def _constant(value: bool | int) -> Any:
-    return lambda _row: literal_column(
-        str(value).lower(), sqltypes.Boolean() if isinstance(value, bool) else sqltypes.Integer()
-    )
-
-
 # What an inventory counts. No version yet fills an inventory from a source.
 COUNTED: tuple[Field, ...] = (
     Computed("has_active_failures", kind="boolean", expression=_any_failed),
     Computed("total_hosts", kind="integer", expression=_hosts),
     Computed("hosts_with_active_failures", kind="integer", expression=lambda row: _hosts(row, failed=True)),
     Computed("total_groups", kind="integer", expression=_groups),
-    Computed("has_inventory_sources", kind="boolean", expression=_constant(False)),
-    Computed("total_inventory_sources", kind="integer", expression=_constant(0)),
-    Computed("inventory_sources_with_failures", kind="integer", expression=_constant(0)),
+    constant("has_inventory_sources", False, "boolean"),
+    constant("total_inventory_sources", 0, "integer"),
+    constant("inventory_sources_with_failures", 0, "integer"),
 )
 
 
@@ -333,7 +326,7 @@ hosts = Resource(
         String("instance_id", max_length=1024, default="", help_text="How a remote source identifies the host."),
         VARIABLES,
         Computed("has_active_failures", expression=_host_failed),
-        Computed("has_inventory_sources", expression=_constant(False)),
+        constant("has_inventory_sources", False, "field"),
         ForeignKey("last_job", target="jobs", read_only=True),
         ForeignKey("last_job_host_summary", target="job_host_summaries", read_only=True),
         DateTime("ansible_facts_modified", read_only=True),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Numeric, Table, Text, and_, case, cast, func, literal_column, select
+from sqlalchemy import ColumnElement, Numeric, Table, Text, and_, case, cast, func, literal_column, select, types
 
 from api.rest.fields import Boolean, Choice, Computed, DateTime, Field, ForeignKey, Json, Number, String, choices
 from api.rest.resource import Summary
@@ -40,9 +40,17 @@ KIND_OF_TEMPLATE = {
 
 
 def constant(name: str, value: Any, kind: str, *, detail_only: bool = False) -> Field:
-    """What this API family says of things that Forge does not have."""
-    text = literal_column(f"'{orjson.dumps(value).decode()}'", Text)
-    return Computed(name, kind=kind, json=True, filterable=False, detail_only=detail_only, expression=lambda _row: text)
+    """What this API family says of things that Forge does not have. Lists filter by a flag and by a number, as by any
+    other."""
+    text = orjson.dumps(value).decode()
+    if isinstance(value, bool | int):
+        # With a cast: ORDER BY refuses a bare constant, and takes a bare number for the number of a column.
+        typed = cast(literal_column(text), types.Boolean() if isinstance(value, bool) else types.Integer())
+        return Computed(name, kind=kind, detail_only=detail_only, expression=lambda _row: typed)
+    shown = literal_column(f"'{text}'", Text)
+    return Computed(
+        name, kind=kind, json=True, filterable=False, detail_only=detail_only, expression=lambda _row: shown
+    )
 
 
 def organization_field(use: str, *, required: bool = False, read_only: bool = False) -> ForeignKey:

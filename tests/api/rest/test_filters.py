@@ -8,6 +8,7 @@ import pytest
 
 from api.responses import json_response
 from api.rest.reader import Reader
+from api.rest.resource import Resource
 from api.v2.resources import API
 from core.db import Database
 from models.access import Actor
@@ -62,6 +63,9 @@ def _names(world: World, hosts: dict[str, Any], query: str) -> list[str]:
         ("enabled=false", ["web-2"]),
         ("enabled=1", ["db_1", "web-1"]),
         ("enabled=True&name__startswith=w", ["web-1"]),
+        ("enabled__gt=false", ["db_1", "web-1"]),
+        ("enabled__lte=false", ["web-2"]),
+        ("has_inventory_sources=false", ["db_1", "web-1", "web-2"]),
         ("variables__icontains=a:", ["web-2"]),
         ("id__contains=x", []),
         ("created__gte=2020-01-01", ["db_1", "web-1", "web-2"]),
@@ -135,6 +139,43 @@ def test_ids_filter_as_such_and_by_relation(world: World, hosts: dict[str, Any])
 )
 def test_order(world: World, hosts: dict[str, Any], query: str, expected: list[str]) -> None:
     assert _names(world, hosts, query) == expected
+
+
+@pytest.fixture(scope="module")
+def list_urls(world: World) -> dict[str, str]:
+    """Resource -> a list of it: its own, or one that belongs to an object."""
+    template = world.template()
+    git = world.project(scm_type="git", scm_url="https://example.org/x.git")
+    job, update = world.job(template), world.get(f"projects/{git['id']}/project_updates")["results"][0]["id"]
+    parts = {
+        "job_events": f"jobs/{job}/job_events",
+        "job_host_summaries": f"jobs/{job}/job_host_summaries",
+        "project_update_events": f"project_updates/{update}/events",
+    }
+    listed = {each.name: each.url for each in API.resources.values() if each.routed and each.listed}
+    return listed | {name: f"/api/v2/{path}/" for name, path in parts.items()}
+
+
+@pytest.mark.parametrize("resource", API.resources.values(), ids=lambda resource: resource.name)
+@pytest.mark.parametrize("lookup", ["order_by", "gt", "exact"])
+def test_every_filterable_field_orders_and_compares(
+    world: World, list_urls: dict[str, str], resource: Resource, lookup: str
+) -> None:
+    fields = [
+        each for each in resource.all_fields.values() if each.filterable and not each.secret and not each.write_only
+    ]
+    if lookup == "order_by":
+        asked = [f"order_by={each.name}" for each in fields]
+    else:
+        asked = [f"{each.name}__{lookup}={'2020-01-01' if each.type == 'datetime' else '1'}" for each in fields]
+
+    refused = {
+        each: answer.text
+        for each in asked
+        if (answer := world.admin.get(f"{list_urls[resource.name]}?{each}")).status_code != 200
+    }
+
+    assert refused == {}
 
 
 @pytest.mark.parametrize(
