@@ -304,6 +304,7 @@ inventories = Resource(
             pair=("inventory_id", "label_id"),
             create=True,
             initial={"organization": "organization_id"},
+            reuse=True,
         ),
     ),
     actions=(variable_data(Inventory, admin), Action("script", {"GET": _script})),

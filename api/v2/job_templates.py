@@ -238,7 +238,7 @@ job_templates = Resource(
     sublists=(
         Attached(
             "labels", "labels", table=unified_job_template_labels, pair=("unified_job_template_id", "label_id"),
-            create=True, initial={"organization": "organization_id"},
+            create=True, initial={"organization": "organization_id"}, reuse=True,
         ),
         Attached(
             "credentials", "credentials", table=unified_job_template_credentials,

@@ -190,6 +190,42 @@ def test_labels_take_the_organization_of_what_they_are_put_on(world: World) -> N
     }
 
 
+class TestLabelsByName:
+    """The labels of whatever has some: those that exist already are put on it, not made again."""
+
+    @pytest.mark.parametrize("kind", ["inventories", "job_templates"])
+    def test_an_existing_one_is_attached(self, world: World, kind: str) -> None:
+        made = world.template() if kind == "job_templates" else world.inventory()
+        body = {"name": new_name("label"), "organization": made["organization"]}
+        label = world.post("labels", **body)
+
+        answers = [world.admin.post(made["related"]["labels"], json=body) for _ in range(2)]
+
+        assert [(each.status_code, each.text) for each in answers] == [(204, ""), (204, "")]
+        assert [each["id"] for each in world.get(f"{kind}/{made['id']}/labels")["results"]] == [label["id"]]
+        assert world.get("labels", name=body["name"])["count"] == 1
+
+    def test_a_new_one_is_made_in_the_organization_that_is_named(self, world: World) -> None:
+        inventory, other = world.inventory(), world.organization()
+
+        label = world.post(f"inventories/{inventory['id']}/labels", name=new_name("label"), organization=other["id"])
+
+        assert label["organization"] == other["id"]
+        assert world.get(f"inventories/{inventory['id']}/labels")["count"] == 1
+
+    def test_one_that_the_caller_may_not_see_is_refused(self, world: World) -> None:
+        inventory = world.inventory()
+        hidden = world.post("labels", name=new_name("label"), organization=world.organization()["id"])
+        client = world.client(("inventory", inventory["id"], "admin_role"))
+
+        answer = client.post(
+            inventory["related"]["labels"], json={name: hidden[name] for name in ("name", "organization")}
+        )
+
+        assert answer.status_code == 403
+        assert world.get(f"inventories/{inventory['id']}/labels")["count"] == 0
+
+
 def test_a_host_filter_is_for_smart_inventories(world: World) -> None:
     body = {"name": "x", "organization": world.organization()["id"], "host_filter": "name=x"}
 
