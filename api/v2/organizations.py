@@ -11,7 +11,7 @@ from api.rest.resource import Attached, Children, Resource
 from api.rest.source import Source
 from api.rest.sqljson import json_object
 from api.v2.runs import refuse_while_running
-from api.v2.shared import DESCRIPTION, NAME, custom_virtualenv
+from api.v2.shared import DESCRIPTION, NAME, ansible_resource, custom_virtualenv
 from models.access import Actor, Role, role_users
 from models.inventories import Host, Inventory
 from models.organizations import (
@@ -93,7 +93,7 @@ organizations = Resource(
     delete=admin,
     create_in="",
     capabilities={"edit": admin, "delete": admin},
-    summaries={"related_field_counts": related_field_counts},
+    summaries={"resource": ansible_resource("organization"), "related_field_counts": related_field_counts},
     sublists=(
         Children("projects", "projects", by="organization"),
         Children("inventories", "inventories", by="organization"),

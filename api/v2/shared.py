@@ -16,6 +16,7 @@ from models.credentials import Credential, CredentialType
 from models.environments import ExecutionEnvironment
 from models.labels import Label
 from models.organizations import Organization
+from models.settings import setting_text
 from models.unified import JobStatus, LaunchType, UnifiedJob
 from models.users import User
 
@@ -137,6 +138,16 @@ JOB_DETAILS: tuple[Field, ...] = (
 
 def unified_job_type(row: Source) -> ColumnElement[str]:
     return case(KIND_OF_TEMPLATE, value=row.col("type"))
+
+
+def ansible_resource(kind: str) -> Summary:
+    """How other programs of the family know an object: by a UUID that no object of another installation has."""
+
+    def summary(row: Source, _actor: Actor) -> ColumnElement[Any]:
+        text = func.concat(setting_text("INSTALL_UUID"), key(f":{kind}:"), row.id)
+        return json_object({"ansible_id": cast(func.md5(text), types.Uuid()), "resource_type": key(f"shared.{kind}")})
+
+    return summary
 
 
 def labels_summary(pairs: Table, parent: str) -> Summary:
