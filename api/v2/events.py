@@ -1,6 +1,6 @@
 """What happened in a run: its events, and what it did to each host."""
 
-from sqlalchemy import ColumnElement, and_, case, func, select
+from sqlalchemy import ColumnElement, and_, case, cast, func, select, types
 
 from api.rest.fields import Boolean, Computed, DateTime, Field, ForeignKey, Integer, Json, String, read_only
 from api.rest.permissions import through
@@ -10,9 +10,12 @@ from api.v2.runs import readable
 from api.v2.shared import constant
 from models.events import EVENTS, JobEvent
 from models.jobs import JobHostSummary
+from models.settings import setting_text
 from models.unified import UnifiedJob
 
-EVENT_STDOUT_BYTES = 1024  # shown of one event in a list, unless `no_truncate` is asked for
+
+def _shown_of_output() -> ColumnElement[int]:
+    return cast(setting_text("EVENT_STDOUT_MAX_BYTES_DISPLAY"), types.Integer())
 
 
 def _display(row: Source) -> ColumnElement[str]:
@@ -36,7 +39,7 @@ def _event_fields(run: str, target: str) -> tuple[Field, ...]:
         *read_only(String, "uuid", "parent_uuid"),
         ForeignKey("host", target="hosts", read_only=True),
         *read_only(String, "host_name", "playbook", "play", "task", "role"),
-        String("stdout", read_only=True, list_limit=EVENT_STDOUT_BYTES),
+        String("stdout", read_only=True, list_limit=_shown_of_output),
         *read_only(Integer, "start_line", "end_line", "verbosity"),
     )
 

@@ -157,6 +157,21 @@ class TestEvents:
         assert shown() == "x" * 1023 + "…"
         assert shown(no_truncate="True") == "x" * 5000
 
+    @pytest.mark.parametrize(("most", "shown"), [(3, "xx…"), (0, "x" * 5000)])
+    def test_how_much_of_it_lists_show_is_a_setting(
+        self, world: World, database: Database, most: int, shown: str
+    ) -> None:
+        job = world.job(world.template(), lines=("x" * 5000,))
+        with database.transaction() as session:
+            session.add(Setting(key="EVENT_STDOUT_MAX_BYTES_DISPLAY", value=most))
+        try:
+            listed = world.get(f"jobs/{job}/job_events")["results"][0]["stdout"]
+        finally:
+            with database.transaction() as session:
+                session.delete(session.get_one(Setting, "EVENT_STDOUT_MAX_BYTES_DISPLAY"))
+
+        assert listed == shown
+
 
 class TestActions:
     def test_a_running_job_can_be_cancelled_and_not_deleted(self, world: World, runs: RecordedRuns) -> None:
