@@ -3,7 +3,7 @@
 from sqlalchemy import ColumnElement, and_, case, cast, func, select, types
 
 from api.rest.fields import Boolean, Computed, DateTime, Field, ForeignKey, Integer, Json, String, read_only
-from api.rest.permissions import through
+from api.rest.permissions import both, through, where
 from api.rest.resource import Resource, SubList
 from api.rest.source import Source
 from api.v2.runs import readable
@@ -62,13 +62,14 @@ def _children(row: Source, event_id: int) -> ColumnElement[bool]:
 
 
 def _events(name: str, event_type: str, run: str, target: str) -> Resource:
+    """All events are in one table: these are those of runs of type `run`."""
     return Resource(
         name,
         event_type,
         JobEvent,
         _event_fields(run, target),
         listed=False,
-        read=through("job_id", UnifiedJob, readable),
+        read=through("job_id", UnifiedJob, both(readable, where(lambda row: row.col("type") == run))),
         summary=("id",),
         sublists=(SubList("children", name, where=_children, order=("counter",)),),
         search=("stdout", "host_name", "task", "play"),

@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import func, select
 
 from core.db import Database
-from models.events import JobEvent
+from models.events import JobEvent, store_events
 from models.settings import Setting
 from tests.api.conftest import RecordedRuns
-from tests.api.world import World
+from tests.api.world import World, make_event
 
 RED = "\x1b[0;31m"
 OFF = "\x1b[0m"
@@ -130,6 +130,20 @@ class TestEvents:
         assert counters(start_line__gte=3) == [4]
         assert counters(event__in="runner_on_ok,playbook_on_start", search="PLAY") == [1]
         assert counters(failed="true") == []
+
+    def test_are_found_under_the_kind_of_their_run_only(self, world: World, database: Database, job: int) -> None:
+        git = world.project(scm_type="git", scm_url="https://example.org/x.git")
+        update = world.get(f"projects/{git['id']}/project_updates")["results"][0]["id"]
+        with database.transaction() as session:
+            store_events(session, update, [make_event(0, "fetched")])
+        of_job = world.get(f"jobs/{job}/job_events")["results"][0]["id"]
+        of_update = world.get(f"project_updates/{update}/events")["results"][0]["id"]
+
+        def status(path: str) -> int:
+            return world.admin.get(f"/api/v2/{path}/").status_code
+
+        assert [status(f"job_events/{of_job}"), status(f"project_update_events/{of_update}")] == [200, 200]
+        assert [status(f"job_events/{of_update}"), status(f"project_update_events/{of_job}")] == [404, 404]
 
     def test_have_children(self, world: World, job: int) -> None:
         first = world.get(f"jobs/{job}/job_events")["results"][0]
