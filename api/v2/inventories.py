@@ -34,6 +34,7 @@ from models.jobs import Job, JobHostSummary
 from models.unified import UnifiedJob
 from models.variables import parse_variables
 
+NOT_FOR_GROUPS = ("all", "_meta")  # which mean something else in Ansible's JSON of an inventory
 VARIABLES = Variables("variables", default="", help_text="Variables in JSON or YAML format.")
 
 admin = role("inventory", "admin_role")
@@ -137,6 +138,32 @@ def _check_inventory(change: Change) -> None:
 def _stays_in_inventory(change: Change) -> None:
     if change.before is not None and change.changes("inventory"):
         raise Forbidden(f"Unable to change inventory on a {change.resource.title}.")
+
+
+def _check_host(change: Change) -> None:
+    _stays_in_inventory(change)
+    _split_port(change)
+
+
+def _split_port(change: Change) -> None:
+    """`name:port` is the name and the variable for Ansible; more colons than one are an IPv6 address."""
+    name, colon, port = (change.values.get("name") or "").partition(":")
+    if not colon or ":" in port:
+        return
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
+        change.fail("name", f"Invalid port specification: {port}")
+    elif not name:
+        change.fail("name", "This field may not be blank.")
+    else:
+        change.values["name"] = name
+        variables = parse_variables(change.get("variables")) | {"ansible_port": int(port)}
+        change.values["variables"] = orjson.dumps(variables).decode()
+
+
+def _check_group(change: Change) -> None:
+    _stays_in_inventory(change)
+    if change.values.get("name") in NOT_FOR_GROUPS:
+        change.fail("name", "Invalid group name.")
 
 
 def _remove_inventory(call: Call, inventory: Inventory) -> Response:
@@ -352,7 +379,7 @@ hosts = Resource(
     order=("name",),
     unique=("name", "inventory"),
     named_url=(("name",), ("inventory__name",), (ORGANIZATION_NAME,)),
-    validate=_stays_in_inventory,
+    validate=_check_host,
 )  # fmt: skip
 
 groups = Resource(
@@ -393,6 +420,6 @@ groups = Resource(
     order=("name",),
     unique=("name", "inventory"),
     named_url=(("name",), ("inventory__name",), (ORGANIZATION_NAME,)),
-    validate=_stays_in_inventory,
+    validate=_check_group,
     remove=_remove_group,
 )  # fmt: skip

@@ -1,5 +1,6 @@
 """Inventories, hosts and nested groups."""
 
+import json
 from typing import Any
 
 import pytest
@@ -91,6 +92,51 @@ class TestGroups:
 
         assert _names(world.get(f"inventories/{tree.inventory['id']}/root_groups")) == ["b", "d"]
         assert world.get(f"inventories/{tree.inventory['id']}/hosts")["count"] == 2
+
+    @pytest.mark.parametrize("name", ["all", "_meta"])
+    def test_have_no_name_that_means_something_else(self, world: World, name: str) -> None:
+        inventory = world.inventory()
+        group = world.group(inventory)
+
+        made = world.admin.post("/api/v2/groups/", json={"name": name, "inventory": inventory["id"]})
+        renamed = world.admin.patch(group["url"], json={"name": name})
+
+        for refused in (made, renamed):
+            assert (refused.status_code, refused.json()) == (400, {"name": ["Invalid group name."]})
+        assert world.group(inventory, name="ungrouped")["name"] == "ungrouped"
+
+
+class TestPortOfAHost:
+    def test_becomes_a_variable(self, world: World) -> None:
+        inventory = world.inventory()
+
+        host = world.host(inventory, name="h2:2222", variables="a: 1\nansible_port: 1")
+
+        assert (host["name"], json.loads(host["variables"])) == ("h2", {"a": 1, "ansible_port": 2222})
+        changed = world.admin.patch(host["url"], json={"name": "h3:65535"}).json()
+        assert (changed["name"], json.loads(changed["variables"])) == ("h3", {"a": 1, "ansible_port": 65535})
+
+    def test_does_not_make_another_host_of_it(self, world: World) -> None:
+        inventory = world.inventory()
+        world.host(inventory, name="h2")
+
+        refused = world.admin.post("/api/v2/hosts/", json={"name": "h2:22", "inventory": inventory["id"]})
+
+        assert (refused.status_code, list(refused.json())) == (400, ["__all__"])
+
+    @pytest.mark.parametrize("name", ["2001:db8::1", "::1", "[2001:db8::1]:22", "plain"])
+    def test_is_not_seen_in_other_names(self, world: World, name: str) -> None:
+        host = world.host(world.inventory(), name=name)
+
+        assert (host["name"], host["variables"]) == (name, "")
+
+    @pytest.mark.parametrize("port", ["0", "65536", "0000099999", "x", "", "-1", "2²"])
+    def test_must_be_one(self, world: World, port: str) -> None:
+        inventory = world.inventory()
+
+        refused = world.admin.post("/api/v2/hosts/", json={"name": f"h:{port}", "inventory": inventory["id"]})
+
+        assert (refused.status_code, refused.json()) == (400, {"name": [f"Invalid port specification: {port}"]})
 
 
 @pytest.mark.parametrize("kind", ["inventories", "hosts", "groups"])
