@@ -1,6 +1,11 @@
 """Instances and instance groups."""
 
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
 from models.base import now
+from models.dispatch import live_groups
 from tests.api.world import World, new_name
 
 
@@ -28,6 +33,45 @@ def test_a_group_adds_up_its_instances(world: World) -> None:
     assert (
         world.get(f"instances/{first}/jobs")["count"] == world.get(f"instance_groups/{group['id']}/jobs")["count"] == 1
     )
+
+
+LOST = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("last_seen", "state", "capacity", "errors"),
+    [
+        (now() + timedelta(minutes=10), "ready", 10, ""),
+        (LOST, "unavailable", 0, "No heartbeat of this instance's worker since 2020-01-01T00:00:00.000000Z."),
+        (None, "unavailable", 0, "This instance's worker is stopped."),
+    ],
+)
+def test_an_instance_that_is_not_there_is_shown_without_capacity(
+    world: World, last_seen: datetime | None, state: str, capacity: int, errors: str
+) -> None:
+    id = world.instance(capacity=10, last_seen=last_seen)
+    group = world.post("instance_groups", name=new_name("group"))
+    world.attach(f"instance_groups/{group['id']}/instances", id=id)
+
+    shown, ping = world.get(f"instances/{id}"), world.get("ping")
+
+    assert [shown[key] for key in ("node_state", "capacity", "errors")] == [state, capacity, errors]
+    assert shown["percent_capacity_remaining"] == (100 if capacity else 0)
+    assert world.get("instances", id=id, node_state=state, capacity=capacity, order_by="errors")["count"] == 1
+    assert world.get(f"instance_groups/{group['id']}")["capacity"] == capacity
+    assert {each["node"]: each["capacity"] for each in ping["instances"]}[shown["hostname"]] == capacity
+    assert {each["name"]: each["capacity"] for each in ping["instance_groups"]}[group["name"]] == capacity
+
+
+def test_groups_show_the_capacity_that_dispatch_has(world: World) -> None:
+    group = world.post("instance_groups", name=new_name("group"))
+    for over in ({"capacity": 3}, {"capacity": 5, "enabled": False}, {"capacity": 7, "last_seen": LOST}):
+        world.attach(f"instance_groups/{group['id']}/instances", id=world.instance(**over))
+
+    with world.database.transaction() as session:
+        [counted] = [each.capacity for each in live_groups(session) if each.id == group["id"]]
+
+    assert world.get(f"instance_groups/{group['id']}")["capacity"] == counted == 3
 
 
 def test_lists_are_ordered_by_what_is_computed(world: World) -> None:
