@@ -25,7 +25,7 @@ from api.rest.source import Source
 from api.rest.sqljson import iso
 from api.rest.writer import Change
 from api.v2.runs import refuse_while_running
-from api.v2.shared import constant
+from api.v2.shared import constant, refuse_unsupported
 from core.errors import Forbidden
 from models.access import Actor
 from models.instances import (
@@ -110,6 +110,11 @@ def _jobs_of_instance(row: Source, instance_id: int) -> ColumnElement[bool]:
     return row.col("execution_node") == hostname
 
 
+def _check_policy(change: Change) -> None:
+    if not change.get("managed_by_policy"):
+        change.fail("managed_by_policy", "Policies of instance groups are not supported by this version.")
+
+
 def _adjust_capacity(change: Change) -> None:
     """Somewhere between what memory and what processors allow."""
     if "capacity_adjustment" in change.changed:
@@ -175,6 +180,7 @@ instances = Resource(
     search=("hostname",),
     order=("hostname",),
     named_url=(("hostname",),),
+    validate=_check_policy,
     saved=_adjust_capacity,
 )  # fmt: skip
 
@@ -223,9 +229,17 @@ def _group_total(row: Source) -> Any:
     return select(func.count()).select_from(run).where(run.c.instance_group_id == row.id).scalar_subquery()
 
 
+NOT_YET = dict.fromkeys(
+    ("is_container_group", "credential", "pod_spec_override"),
+    "Jobs run on instances here: there are no container groups.",
+) | dict.fromkeys(
+    ("policy_instance_percentage", "policy_instance_minimum", "policy_instance_list"),
+    "Instances join the groups that their workers are started for: policies are not supported by this version.",
+)
+
+
 def _validate(change: Change) -> None:
-    if change.get("is_container_group"):
-        change.fail("is_container_group", "Jobs run on instances here: there are no container groups.")
+    refuse_unsupported(change, NOT_YET)
     if change.before is not None and change.before.name in PROTECTED and change.changes("name"):
         change.fail("name", f"Cannot rename the {change.before.name} instance group.")
 

@@ -28,6 +28,7 @@ from models.inventories import (
     group_hosts,
     inventory_instance_groups,
     inventory_labels,
+    require_room,
 )
 from models.inventory_script import inventory_script
 from models.jobs import Job, JobHostSummary
@@ -143,6 +144,8 @@ def _stays_in_inventory(change: Change) -> None:
 def _check_host(change: Change) -> None:
     _stays_in_inventory(change)
     _split_port(change)
+    if change.changes("name") and not change.errors:
+        require_room(change.call.session, change.get("inventory"), change.get("name"))
 
 
 def _split_port(change: Change) -> None:

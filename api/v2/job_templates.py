@@ -29,6 +29,7 @@ from api.v2.shared import (
     labels_summary,
     organization_field,
     recent_jobs,
+    refuse_unsupported,
     resolved_environment,
     template_fields,
     value_of,
@@ -91,7 +92,7 @@ def _validate(change: Change) -> None:
         change.fail("inventory", "Must either set a default value or ask to prompt on launch.")
     if change.get("job_slice_count") not in (None, 1):
         change.fail("job_slice_count", "Ensure this value is less than or equal to 1.")
-    _check_supported(change)
+    refuse_unsupported(change, NOT_YET)
 
 
 def _check_playbook(change: Change, project: Project) -> None:
@@ -107,19 +108,12 @@ def _check_playbook(change: Change, project: Project) -> None:
             change.fail("ask_scm_branch_on_launch", "Project does not allow overriding branch.")
 
 
-# What jobs do not do yet is refused where it is switched on: a setting that nothing honours would be a lie.
 NOT_YET = {
     "use_fact_cache": "Fact caching is not supported by this version.",
     "host_config_key": "Provisioning callbacks are not supported by this version.",
     "webhook_service": "Webhooks are not supported by this version.",
     "webhook_credential": "Webhooks are not supported by this version.",
 }
-
-
-def _check_supported(change: Change) -> None:
-    for name, message in NOT_YET.items():
-        if change.get(name):
-            change.fail(name, message)
 
 
 def _remove(call: Call, template: JobTemplate) -> None:

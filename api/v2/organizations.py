@@ -12,7 +12,9 @@ from api.rest.source import Source
 from api.rest.sqljson import json_object
 from api.v2.runs import refuse_while_running
 from api.v2.shared import DESCRIPTION, NAME, ansible_resource, custom_virtualenv
+from core.errors import Invalid
 from models.access import Actor, Role, role_users
+from models.credentials import Credential, CredentialType
 from models.inventories import Host, Inventory
 from models.organizations import (
     Organization,
@@ -76,6 +78,17 @@ def _remove(call: Call, organization: Organization) -> None:
         call.session.execute(gone.execution_options(synchronize_session=False))
 
 
+def _check_galaxy(call: Call, _organization: int, credential: int) -> None:
+    """Raises Invalid for what holds no access to a Galaxy server."""
+    kind, name = call.session.execute(
+        select(CredentialType.kind, CredentialType.name)
+        .join(Credential, Credential.credential_type_id == CredentialType.id)
+        .where(Credential.id == credential)
+    ).one()
+    if kind != "galaxy":
+        raise Invalid(fields={"msg": [f"Credential must be a galaxy credential, not {name}."]})
+
+
 organizations = Resource(
     "organizations",
     "organization",
@@ -115,6 +128,7 @@ organizations = Resource(
             table=organization_galaxy_credentials,
             pair=("organization_id", "credential_id"),
             use="use_role",
+            check=_check_galaxy,
             ordered=True,
         ),
     ),

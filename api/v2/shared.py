@@ -1,6 +1,6 @@
 """What the declarations of several resources have in common: fields of every template and run, and summaries."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -10,6 +10,7 @@ from api.rest.fields import Boolean, Choice, Computed, DateTime, Field, ForeignK
 from api.rest.resource import Summary
 from api.rest.source import Source
 from api.rest.sqljson import counted, iso, json_list, json_object, json_pairs, key
+from api.rest.writer import Change
 from core.db import Base
 from models.access import Actor
 from models.credentials import Credential, CredentialType
@@ -148,6 +149,14 @@ def ansible_resource(kind: str) -> Summary:
         return json_object({"ansible_id": cast(func.md5(text), types.Uuid()), "resource_type": key(f"shared.{kind}")})
 
     return summary
+
+
+def refuse_unsupported(change: Change, messages: Mapping[str, str]) -> None:
+    """What this version does not do is refused where it is switched on: a setting that nothing honours would be a
+    lie."""
+    for name, message in messages.items():
+        if change.get(name):
+            change.fail(name, message)
 
 
 def labels_summary(pairs: Table, parent: str) -> Summary:

@@ -106,10 +106,39 @@ def test_groups_that_every_installation_has_stay(world: World) -> None:
     assert world.admin.patch(default["url"], json={"max_forks": 0}).status_code == 200
 
 
-def test_container_groups_are_refused(world: World) -> None:
-    refused = world.admin.post("/api/v2/instance_groups/", json={"name": new_name("g"), "is_container_group": True})
+@pytest.mark.parametrize(
+    ("name", "value", "default"),
+    [
+        ("is_container_group", True, False),
+        ("pod_spec_override", "kind: Pod", ""),
+        ("policy_instance_percentage", 100, 0),
+        ("policy_instance_minimum", 1, 0),
+        ("policy_instance_list", ["node1"], []),
+    ],
+)
+def test_groups_take_no_option_that_nothing_honours(world: World, name: str, value: object, default: object) -> None:
+    group = world.post("instance_groups", **{"name": new_name("g"), name: default})
 
-    assert list(refused.json()) == ["is_container_group"]
+    made = world.admin.post("/api/v2/instance_groups/", json={"name": new_name("g"), name: value})
+    changed = world.admin.patch(group["url"], json={name: value})
+
+    assert [(each.status_code, list(each.json())) for each in (made, changed)] == [(400, [name])] * 2
+    assert world.admin.patch(group["url"], json={name: default}).status_code == 200
+
+
+def test_groups_take_no_credential(world: World) -> None:
+    body = {"name": new_name("g"), "credential": world.credential()["id"]}
+
+    refused = world.admin.post("/api/v2/instance_groups/", json=body)
+
+    assert refused.json() == {"credential": ["Jobs run on instances here: there are no container groups."]}
+
+
+def test_instances_cannot_leave_policies_that_do_not_exist(world: World) -> None:
+    url = f"/api/v2/instances/{world.instance()}/"
+
+    assert list(world.admin.patch(url, json={"managed_by_policy": False}).json()) == ["managed_by_policy"]
+    assert world.admin.patch(url, json={"managed_by_policy": True}).status_code == 200
 
 
 def test_an_instance_is_seen_through_its_groups(world: World) -> None:

@@ -106,6 +106,30 @@ class TestGroups:
         assert world.group(inventory, name="ungrouped")["name"] == "ungrouped"
 
 
+class TestMostHostsOfAnOrganization:
+    def test_are_counted_by_name_over_its_inventories(self, world: World) -> None:
+        organization = world.organization(name=new_name("Small"), max_hosts=2)
+        first, second = (world.inventory(organization=organization["id"]) for _ in range(2))
+        world.host(first, name="a")
+        last = world.host(first, name="b")
+        group = world.group(first)
+
+        again = world.admin.post("/api/v2/hosts/", json={"name": "a", "inventory": second["id"]})
+        refused = [
+            world.admin.post("/api/v2/hosts/", json={"name": "c", "inventory": second["id"]}),
+            world.admin.post(f"/api/v2/groups/{group['id']}/hosts/", json={"name": "c"}),
+            world.admin.patch(last["url"], json={"name": "c"}),
+        ]
+
+        assert again.status_code == 201
+        name = organization["name"]
+        told = f"The organization {name} has 2 hosts and may have 2: ask an administrator to raise its limit."
+        assert [(answer.status_code, answer.json()) for answer in refused] == [(403, {"detail": told})] * 3
+        assert world.admin.patch(last["url"], json={"enabled": False}).status_code == 200
+        world.admin.patch(organization["url"], json={"max_hosts": 0})
+        assert world.host(second, name="c")["name"] == "c"
+
+
 class TestPortOfAHost:
     def test_becomes_a_variable(self, world: World) -> None:
         inventory = world.inventory()
