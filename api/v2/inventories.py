@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Select, Text, and_, cast, exists, func, se
 from api.call import Call
 from api.responses import json_response
 from api.rest.fields import Boolean, Choice, Computed, DateTime, Field, ForeignKey, String, Variables
-from api.rest.permissions import Permission, role, through
+from api.rest.permissions import Permission, no_route_yet, role, through
 from api.rest.resource import Action, Attached, Children, Relation, Resource, SubList
 from api.rest.source import Source
 from api.rest.sqljson import counted, iso, json_list, json_pairs
@@ -311,7 +311,7 @@ inventories = Resource(
     change=admin,
     delete=admin,
     create_in="organization",
-    capabilities={"edit": admin, "delete": admin, "copy": admin, "adhoc": role("inventory", "adhoc_role")},
+    capabilities={"edit": admin, "delete": admin, "copy": no_route_yet, "adhoc": no_route_yet},
     summary=("id", "name", "description", *(each.name for each in COUNTED), "organization_id", "kind"),
     summaries={"labels": labels_summary(inventory_labels, "inventory_id")},
     sublists=(
@@ -403,7 +403,7 @@ groups = Resource(
     change=in_administered,
     delete=in_administered,
     create_in="inventory",
-    capabilities={"edit": in_administered, "delete": in_administered, "copy": in_administered},
+    capabilities={"edit": in_administered, "delete": in_administered, "copy": no_route_yet},
     relations={"parents": Relation("groups", via=group_children, pair=("child_id", "parent_id"))},
     sublists=(
         Attached(

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Text, case, cast, func, select
 from api.call import Call
 from api.responses import json_response
 from api.rest.fields import Boolean, Choice, Field, ForeignKey, Integer, Json, String, Variables, booleans
-from api.rest.permissions import Permission, both, role, through
+from api.rest.permissions import no_route_yet, role
 from api.rest.reader import Reader
 from api.rest.resource import Action, Attached, Children, Resource
 from api.rest.source import Source
@@ -38,7 +38,6 @@ from api.v2.survey import SURVEY
 from core.errors import Invalid
 from models.access import Actor
 from models.credentials import KINDS_FOR_JOBS, Credential, CredentialType
-from models.inventories import Inventory
 from models.job_templates import JobTemplate
 from models.launch import launch_job
 from models.launch_form import launch_data, template_credentials
@@ -77,8 +76,6 @@ LAUNCH_FIELDS: tuple[Field, ...] = (
 
 admin = role("job_template", "admin_role")
 execute = role("job_template", "execute_role")
-PROJECT_USERS = through("project_id", Project, role("project", "use_role"))
-INVENTORY_USERS = through("inventory_id", Inventory, role("inventory", "use_role"))
 
 
 def _validate(change: Change) -> None:
@@ -173,8 +170,6 @@ def _load(call: Call, template_id: int) -> JobTemplate:
     return template
 
 
-copy: Permission = both(admin, PROJECT_USERS, INVENTORY_USERS)
-
 job_templates = Resource(
     "job_templates",
     "job_template",
@@ -218,7 +213,7 @@ job_templates = Resource(
     change=admin,
     delete=admin,
     create_in="project",
-    capabilities={"edit": admin, "delete": admin, "start": execute, "schedule": execute, "copy": copy},
+    capabilities={"edit": admin, "delete": admin, "start": execute, "schedule": no_route_yet, "copy": no_route_yet},
     summaries={
         "labels": labels_summary(unified_job_template_labels, "unified_job_template_id"),
         "survey": _survey,

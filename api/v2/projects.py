@@ -10,7 +10,7 @@ from sqlalchemy import select
 from api.call import Call
 from api.responses import json_response
 from api.rest.fields import Boolean, Choice, DateTime, Field, ForeignKey, Integer, String, booleans, choices, read_only
-from api.rest.permissions import role
+from api.rest.permissions import no_route_yet, role
 from api.rest.reader import Reader
 from api.rest.resource import Action, Children, Resource
 from api.rest.writer import Change
@@ -213,8 +213,8 @@ projects = Resource(
         "edit": admin,
         "delete": admin,
         "start": role("project", "update_role"),
-        "schedule": role("project", "update_role"),
-        "copy": admin,
+        "schedule": no_route_yet,
+        "copy": no_route_yet,
     },
     summary=("id", "name", "description", "status", "scm_type", "allow_override"),
     summaries={"resolved_environment": resolved_environment(lambda row: row.col("default_environment_id"))},

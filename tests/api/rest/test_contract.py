@@ -149,6 +149,24 @@ def test_summaries(one_of_each: dict[str, dict[str, Any]], name: str) -> None:
             assert wanted <= set(shown[key]), key
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_nobody_is_said_to_be_capable_of_what_has_no_route(
+    one_of_each: dict[str, dict[str, Any]], world: World, name: str
+) -> None:
+    shown = one_of_each[name]
+    routes = {"copy": "copy", "schedule": "schedules", "adhoc": "ad_hoc_commands"}
+
+    wrong = [
+        capability
+        for capability, able in shown["summary_fields"].get("user_capabilities", {}).items()
+        if able
+        and capability in routes
+        and world.admin.options(f"{shown['url']}{routes[capability]}/").status_code == 404
+    ]
+
+    assert wrong == []
+
+
 def _references(shown: dict[str, Any]) -> set[str]:
     """References that this object happens not to have."""
     empty = {key for key, value in shown.items() if value is None}
