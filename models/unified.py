@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Column, ForeignKey, Index, Integer, Numeric, String, Table, Text, update
+from sqlalchemy import Column, ForeignKey, Index, Integer, Numeric, String, Table, Text, func, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Json, Named, Timestamp, nullify
@@ -66,6 +66,8 @@ class UnifiedJob(Named):
     )
     __mapper_args__ = {"polymorphic_on": "type"}
 
+    # By the database's clock, as everything that decides by age: those of the hosts may differ.
+    created: Mapped[datetime] = mapped_column(Timestamp, default=func.clock_timestamp(), server_default=func.now())
     type: Mapped[str] = mapped_column(String(32))
     unified_job_template_id: Mapped[int | None] = nullify("unified_job_templates.id")
     organization_id: Mapped[int | None] = nullify("organizations.id")
