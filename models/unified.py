@@ -63,6 +63,7 @@ class UnifiedJob(Named):
         Index("ix_unified_jobs_created", "created"),
         Index("ix_unified_jobs_finished", "finished"),
         Index("ix_unified_jobs_active", "id", postgresql_where="finished IS NULL"),
+        Index("ix_unified_jobs_active_on", "execution_node", postgresql_where="finished IS NULL"),
     )
     __mapper_args__ = {"polymorphic_on": "type"}
 

@@ -833,6 +833,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_unified_jobs")),
     )
     op.create_index("ix_unified_jobs_active", "unified_jobs", ["id"], unique=False, postgresql_where="finished IS NULL")
+    op.create_index(
+        "ix_unified_jobs_active_on", "unified_jobs", ["execution_node"], unique=False, postgresql_where="finished IS NULL"
+    )
     op.create_index("ix_unified_jobs_created", "unified_jobs", ["created"], unique=False)
     op.create_index("ix_unified_jobs_finished", "unified_jobs", ["finished"], unique=False)
     op.create_index(op.f("ix_unified_jobs_instance_group_id"), "unified_jobs", ["instance_group_id"], unique=False)
