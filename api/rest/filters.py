@@ -25,6 +25,7 @@ RESERVED = frozenset(
 )
 NONE = ("none", "null", "None", "")
 MAX_DEPTH = 8  # relations on one path; more is no question anybody asks
+MAX_CONDITIONS = 100  # of one query
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -219,12 +220,12 @@ def search_condition(resource: Resource, row: Source, actor: Actor, text: str) -
 
 def where(resource: Resource, row: Source, actor: Actor, query: Pairs) -> list[ColumnElement[bool]]:
     """The conditions of a query string. Raises Invalid, Forbidden."""
+    words = (len(text.replace(",", " ").split()) if key.endswith("search") else 1 for key, text in _conditions(query))
+    _refuse_too_many(sum(words), "conditions")
     together = Conjunction(resource, row, actor)
     alone: list[ColumnElement[bool]] = []
     any_of: list[ColumnElement[bool]] = []
-    for key, text in query:
-        if key in RESERVED:
-            continue
+    for key, text in _conditions(query):
         if key == "search":
             alone += [search_condition(resource, row, actor, term) for term in text.replace(",", " ").split()]
             continue
@@ -267,12 +268,23 @@ def _role_level(resource: Resource, row: Source, actor: Actor, level: str) -> Co
     return may(actor, resource.type, level, row.id, organization)
 
 
+def _conditions(query: Pairs) -> Pairs:
+    return [(key, text) for key, text in query if key not in RESERVED]
+
+
+def _refuse_too_many(count: int, noun: str) -> None:
+    """Each may be a subselect, which takes long to put together alone. Raises Invalid."""
+    if count > MAX_CONDITIONS:
+        raise Invalid(f"The query has {count} {noun}: no more than {MAX_CONDITIONS} are allowed.")
+
+
 def asked_order(query: Pairs) -> list[str]:
     return [name for key, text in query if key in ("order_by", "order") for name in text.split(",") if name]
 
 
 def order_by(resource: Resource, row: Source, actor: Actor, names: Sequence[str]) -> list[ColumnElement[Any]]:
     """Always ending in the id, so that pages do not overlap. Raises Invalid."""
+    _refuse_too_many(len(names), "fields to order by")
     clauses: list[ColumnElement[Any]] = []
     for name in names:
         column = _sort_column(resource, row, actor, name.lstrip("-"))

@@ -239,6 +239,36 @@ def test_what_is_no_field_cannot_be_filtered(world: World, name: str) -> None:
         assert world.admin.get(f"/api/v2/{resource}/", params={f"{name}__isnull": "false"}).status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("one", "noun"),
+    [
+        ("name=a", "conditions"),
+        ("or__inventory__organization__name=a", "conditions"),
+        ("search=a", "conditions"),
+        ("order_by=inventory__name", "fields to order by"),
+    ],
+)
+def test_a_query_has_an_end(world: World, one: str, noun: str) -> None:
+    def ask(times: int) -> Any:
+        return world.admin.get(f"/api/v2/hosts/?{'&'.join([one] * times)}")
+
+    assert ask(100).status_code == 200
+    refused = ask(101)
+    assert (refused.status_code, refused.json()) == (
+        400,
+        {"detail": f"The query has 101 {noun}: no more than 100 are allowed."},
+    )
+
+
+@pytest.mark.parametrize("query", [f"search={'a,b ' * 51}", f"inventory__search={'a,' * 101}"])
+def test_each_word_of_a_search_is_a_condition(world: World, query: str) -> None:
+    assert world.admin.get(f"/api/v2/hosts/?{query}").status_code == 400
+
+
+def test_many_values_are_one_condition(world: World) -> None:
+    assert world.admin.get(f"/api/v2/hosts/?id__in={','.join(['1'] * 1000)}").status_code == 200
+
+
 def test_a_filter_does_not_run_for_ever(world: World) -> None:
     world.inventory(description="a" * 3000)
 
