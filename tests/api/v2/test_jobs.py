@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from core.db import Database
 from models.events import JobEvent, store_events
 from models.settings import Setting
+from models.unified import unified_job_credentials
 from tests.api.conftest import RecordedRuns
 from tests.api.world import World, make_event
 
@@ -185,6 +186,28 @@ class TestEvents:
                 session.delete(session.get_one(Setting, "EVENT_STDOUT_MAX_BYTES_DISPLAY"))
 
         assert listed == shown
+
+
+@pytest.mark.parametrize(
+    ("namespace", "inputs", "needed"),
+    [
+        ("ssh", {"username": "ASK", "password": "ASK"}, ["ssh_password"]),
+        ("ssh", {"username": "ASK", "become_method": "ASK"}, []),
+        ("vault", {"vault_password": "ASK", "vault_id": ""}, ["vault_password"]),
+        ("vault", {"vault_password": "ASK", "vault_id": "dev"}, ["vault_password.dev"]),
+        ("scm", {"username": "ASK"}, []),
+    ],
+)
+def test_a_job_needs_the_passwords_that_its_launch_asked_for(
+    world: World, namespace: str, inputs: dict[str, str], needed: list[str]
+) -> None:
+    job, credential = world.job(world.template()), world.credential(namespace, inputs=inputs)
+    with world.database.transaction() as session:
+        pair = {"unified_job_id": job, "credential_id": credential["id"]}
+        session.execute(unified_job_credentials.insert().values(**pair))
+
+    assert world.get(f"jobs/{job}")["passwords_needed_to_start"] == needed
+    assert world.get(f"jobs/{job}/relaunch")["passwords_needed_to_start"] == needed
 
 
 class TestActions:
