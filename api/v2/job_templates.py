@@ -38,9 +38,9 @@ from api.v2.survey import SURVEY
 from core.errors import Invalid
 from models.access import Actor
 from models.credentials import KINDS_FOR_JOBS, Credential, CredentialType
-from models.job_templates import JobTemplate
+from models.job_templates import JobTemplate, leaves_the_project
 from models.launch import launch_job
-from models.launch_form import launch_data, template_credentials
+from models.launch_form import ASK_FLAGS, launch_data, template_credentials
 from models.projects import Project
 from models.unified import (
     UnifiedJob,
@@ -48,11 +48,6 @@ from models.unified import (
     unified_job_template_instance_groups,
     unified_job_template_labels,
 )
-
-ASKABLE = (
-    "scm_branch", "diff_mode", "variables", "limit", "tags", "skip_tags", "job_type", "verbosity", "inventory",
-    "credential", "execution_environment", "labels", "forks", "job_slice_count", "timeout", "instance_groups",
-)  # fmt: skip
 
 LAUNCH_FIELDS: tuple[Field, ...] = (
     Variables("extra_vars"),
@@ -96,6 +91,8 @@ def _check_playbook(change: Change, project: Project) -> None:
     playbook = change.get("playbook")
     if not playbook:
         change.fail("playbook", "Must select playbook for project.")
+    elif leaves_the_project(playbook):
+        change.fail("playbook", "A playbook is a path inside its project.")
     elif project.scm_revision and not project.allow_override and playbook not in project.playbook_files:
         change.fail("playbook", "Playbook not found for project.")  # before the first update nobody can know
     if not project.allow_override:
@@ -196,7 +193,7 @@ job_templates = Resource(
         *template_fields(TEMPLATE_STATUSES),
         ForeignKey("execution_environment", target="execution_environments", nullable=True),
         String("host_config_key", max_length=1024, default=""),
-        *booleans(*(f"ask_{name}_on_launch" for name in ASKABLE)),
+        *booleans(*ASK_FLAGS),
         *booleans("survey_enabled", "become_enabled", "diff_mode", "allow_simultaneous"),
         custom_virtualenv(),
         Integer("job_slice_count", default=1, min_value=1),
