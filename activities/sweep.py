@@ -6,14 +6,13 @@ from collections.abc import Coroutine, Iterable, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from temporalio import activity
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.services import WorkerServices
 from models import dispatch, runs
-from models.base import now
 from models.unified import ACTIVE, JobStatus, UnifiedJob
 from workflows.contracts import SweepResult, workflow_id
 from workflows.starting import RunStart, cancel_run, start_run
@@ -47,14 +46,14 @@ class Sweeps:
 
     def _find(self) -> tuple[list[RunStart], Sequence[tuple[str, int]], Sequence[tuple[str, int]]]:
         with self._services.database.transaction() as session:
-            before = now() - GRACE
+            before = func.now() - GRACE
             orphans = (
                 select(UnifiedJob.id)
                 .where(UnifiedJob.status.in_(ACTIVE), UnifiedJob.work_unit_id == "", UnifiedJob.created < before)
                 .order_by(UnifiedJob.id)
             )
             starts = [RunStart(**facts) for facts in runs.start_facts(session, orphans.limit(AT_ONCE))]
-            woken = [*dispatch.granted_before(session, before), *dispatch.grant_waiting(session)]
+            woken = [*dispatch.granted_before(session, GRACE), *dispatch.grant_waiting(session)]
             cancels = session.execute(
                 select(UnifiedJob.type, UnifiedJob.id).where(
                     UnifiedJob.status.in_(ACTIVE), UnifiedJob.cancel_flag.is_(True), UnifiedJob.canceled_on < before
@@ -80,7 +79,7 @@ class Sweeps:
                 .where(
                     UnifiedJob.status.in_(ACTIVE),
                     UnifiedJob.work_unit_id != "",
-                    UnifiedJob.created < now() - LOST_AFTER,
+                    UnifiedJob.created < func.now() - LOST_AFTER,
                 )
                 .order_by(UnifiedJob.id)
                 .limit(AT_ONCE)

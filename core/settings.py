@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     temporal_api_key: str | None = Field(None, description="API key, for Temporal Cloud.", repr=False)
     temporal_port: int = Field(0, description="Port of the embedded Temporal; 0 picks a free one.", ge=0, le=65535)
     temporal_ui_port: int = Field(0, description="Port of the embedded Temporal UI; 0 picks one.", ge=0, le=65535)
-    temporal_ui_url: str | None = Field(None, description="Base URL of Temporal UI, for links on job pages.")
+    temporal_ui_url: str | None = Field(None, description="Base URL of Temporal UI, which `forge up` tells.")
     secret_key: str | None = Field(None, description="Key for secrets at rest; else a key file.", repr=False)
     admin_password: str | None = Field(None, description="Password of the first admin; else generated.", repr=False)
     node_name: str = Field(default_factory=socket.gethostname, description="Name of this host as an instance.")

@@ -9,13 +9,12 @@ Project updates hold no capacity: a job that waits for one must not be kept from
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Select, func, literal, select, union_all, update
 from sqlalchemy.orm import Session
 
-from models.base import now
 from models.instances import Instance, InstanceGroup, instance_group_instances, live
 from models.inventories import Inventory, inventory_instance_groups
 from models.job_templates import JobTemplate
@@ -206,17 +205,16 @@ def grant_waiting(session: Session) -> list[tuple[str, int]]:
     """Grant whoever may start and write why the others wait. Returns (kind, id) of the runs granted by this call, to be
     woken after the commit; a wake-up that gets lost is repeated by the sweep (`granted_before`)."""
     lock(session)
-    moment = now()
     rows = session.execute(_unfinished()).all()
     if all(row.granted_at is not None for row in rows):
         return []
-    decision = plan(_candidates(session, rows, moment), live_groups(session))
+    decision = plan(_candidates(session, rows), live_groups(session))
     by_id = {row.id: row for row in rows}
     for run_id, group_id in decision.granted.items():
         session.execute(
             update(UnifiedJob)
             .where(UnifiedJob.id == run_id)
-            .values(granted_at=moment, instance_group_id=group_id, waiting_on=[], job_explanation="")
+            .values(granted_at=func.clock_timestamp(), instance_group_id=group_id, waiting_on=[], job_explanation="")
         )
     for run_id, reasons in decision.waiting.items():
         if by_id[run_id].waiting_on != reasons or by_id[run_id].status != JobStatus.WAITING:
@@ -228,14 +226,14 @@ def grant_waiting(session: Session) -> list[tuple[str, int]]:
     return [(row.type, row.id) for row in rows if row.id in decision.granted]
 
 
-def granted_before(session: Session, moment: datetime) -> list[tuple[str, int]]:
-    """(kind, id) of runs that were granted before `moment` and do not run yet."""
+def granted_before(session: Session, age: timedelta) -> list[tuple[str, int]]:
+    """(kind, id) of runs that were granted so long ago, or longer, and do not run yet."""
     rows = session.execute(
         select(UnifiedJob.type, UnifiedJob.id)
         .where(
             UnifiedJob.finished.is_(None),
             UnifiedJob.status.in_((JobStatus.PENDING, JobStatus.WAITING)),
-            UnifiedJob.granted_at < moment,
+            UnifiedJob.granted_at < func.clock_timestamp() - age,
         )
         .order_by(UnifiedJob.id)
     )
@@ -248,8 +246,8 @@ def _unfinished() -> Select[Any]:
             UnifiedJob.id,
             UnifiedJob.type,
             UnifiedJob.status,
-            UnifiedJob.created,
             UnifiedJob.work_unit_id,
+            (UnifiedJob.created > func.clock_timestamp() - KEEP_PLACE).label("keeps_place"),
             UnifiedJob.granted_at,
             UnifiedJob.instance_group_id,
             UnifiedJob.task_impact,
@@ -268,7 +266,7 @@ def _unfinished() -> Select[Any]:
     )
 
 
-def _candidates(session: Session, rows: Sequence[Any], moment: datetime) -> list[Candidate]:
+def _candidates(session: Session, rows: Sequence[Any]) -> list[Candidate]:
     waiting = [row.id for row in rows if row.granted_at is None and row.type == "job"]
     preferred = preferred_groups(session, waiting)
     dependencies: dict[int, list[int]] = defaultdict(list)
@@ -295,7 +293,7 @@ def _candidates(session: Session, rows: Sequence[Any], moment: datetime) -> list
             waits_for=tuple(dependencies[row.id]),
         )
         for row in rows
-        if row.work_unit_id or row.granted_at is not None or moment - row.created < KEEP_PLACE
+        if row.work_unit_id or row.granted_at is not None or row.keeps_place
     ]
 
 

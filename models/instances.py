@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -14,6 +15,8 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    case,
+    false,
     func,
     select,
     update,
@@ -31,7 +34,6 @@ class Instance(Record):
     hostname: Mapped[str] = mapped_column(String(250), unique=True)
     uuid: Mapped[str] = mapped_column(String(40))
     node_type: Mapped[str] = mapped_column(String(16), default="hybrid", server_default="hybrid")
-    node_state: Mapped[str] = mapped_column(String(16), default="installed", server_default="installed")
     ip_address: Mapped[str] = mapped_column(String(50), default="", server_default="")
     version: Mapped[str] = mapped_column(String(120), default="", server_default="")
     enabled: Mapped[bool] = mapped_column(default=True, server_default="true")
@@ -40,20 +42,31 @@ class Instance(Record):
     memory: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")  # bytes
     cpu_capacity: Mapped[int] = mapped_column(default=0, server_default="0")
     mem_capacity: Mapped[int] = mapped_column(default=0, server_default="0")
-    capacity: Mapped[int] = mapped_column(default=0, server_default="0")  # forks
+    capacity: Mapped[int] = mapped_column(default=0, server_default="0")  # forks, while it is `in_touch`
     capacity_adjustment: Mapped[Decimal] = mapped_column(Numeric(3, 2), default=Decimal(1), server_default="1.0")
     last_seen: Mapped[datetime | None] = mapped_column(Timestamp)
     health_check_started: Mapped[datetime | None] = mapped_column(Timestamp)
     last_health_check: Mapped[datetime | None] = mapped_column(Timestamp)
-    errors: Mapped[str] = mapped_column(Text, default="", server_default="")
 
 
 INSTANCE_LOST_AFTER = timedelta(seconds=30)  # without a heartbeat
 
 
-def live() -> ColumnElement[bool]:
-    """SQL: the instance may be given runs. By the database's clock on both sides: those of the hosts may differ."""
-    return Instance.enabled.is_(True) & (Instance.last_seen > func.now() - INSTANCE_LOST_AFTER)
+def in_touch(last_seen: Any) -> ColumnElement[bool]:
+    """SQL: the instance is neither stopped nor lost. By the database's clock on both sides: those of the hosts may
+    differ."""
+    return func.coalesce(last_seen > func.now() - INSTANCE_LOST_AFTER, false())
+
+
+def capacity_now(capacity: Any, last_seen: Any) -> ColumnElement[int]:
+    """SQL: what an instance can take, in forks; nothing when it is stopped or lost."""
+    return case((in_touch(last_seen), capacity), else_=0)
+
+
+def live(instance: Any = Instance) -> ColumnElement[bool]:
+    """SQL: the instance, or the row of its table, may be given runs."""
+    may: ColumnElement[bool] = instance.enabled.is_(True)
+    return may & in_touch(instance.last_seen)
 
 
 class InstanceGroup(Record):
@@ -78,13 +91,18 @@ instance_group_instances = Table(
 )
 
 
+def adjusted(by_cpu: int, by_memory: int, adjustment: Decimal) -> int:
+    """From the smaller of the two capacities (0) to the larger (1)."""
+    low, high = sorted((by_cpu, by_memory))
+    return low + int((high - low) * adjustment)
+
+
 def capacity_of(cpus: float, memory: int, adjustment: Decimal = Decimal(1)) -> tuple[int, int, int]:
     """(by CPU, by memory, effective) in forks, as AWX counts: four forks a CPU; a fork per 100 MB above the first
-    2 GB; `adjustment` goes from the smaller (0) to the larger (1) of the two. `memory` in bytes."""
+    2 GB. `memory` in bytes."""
     by_cpu = max(1, int(cpus * 4))
     by_memory = max(1, (memory // 1024**2 - 2048) // 100)
-    low, high = sorted((by_cpu, by_memory))
-    return by_cpu, by_memory, low + int((high - low) * adjustment)
+    return by_cpu, by_memory, adjusted(by_cpu, by_memory, adjustment)
 
 
 def register(
@@ -113,7 +131,6 @@ def register(
     instance.cpu_capacity, instance.mem_capacity = by_cpu, by_memory
     instance.capacity = capacity or effective
     instance.version, instance.ip_address = version, ip_address
-    instance.node_state, instance.errors = "ready", ""
     instance.last_seen = instance.last_health_check = func.clock_timestamp()
     for name in groups:
         created = session.scalar(
@@ -147,4 +164,4 @@ def beat(session: Session, instance_id: int, cpus: float, memory: int, capacity:
 
 def leave(session: Session, instance_id: int) -> None:
     """The worker stops by itself: nothing is given to it from now on."""
-    session.execute(update(Instance).where(Instance.id == instance_id).values(last_seen=None, node_state="installed"))
+    session.execute(update(Instance).where(Instance.id == instance_id).values(last_seen=None))

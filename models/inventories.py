@@ -3,10 +3,23 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Column, ForeignKey, Integer, String, Table, Text, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Integer,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    select,
+)
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from core.errors import Forbidden
 from models.base import Base, Json, Named, Timestamp, cascade, nullify
+from models.organizations import Organization
 
 
 class Inventory(Named):
@@ -69,3 +82,29 @@ inventory_labels = Table(
     Column("inventory_id", ForeignKey("inventories.id", ondelete="CASCADE"), primary_key=True),
     Column("label_id", ForeignKey("labels.id", ondelete="CASCADE"), primary_key=True, index=True),
 )
+
+
+def require_room(session: Session, inventory_id: int, name: str) -> None:
+    """Before a host gets this name: an organization has no more hosts, counted by their names, than its `max_hosts`.
+    Raises Forbidden."""
+    organization = session.scalar(
+        select(Organization)
+        .join(Inventory, Inventory.organization_id == Organization.id)
+        .where(Inventory.id == inventory_id, Organization.max_hosts > 0)
+        .with_for_update(of=Organization, key_share=True)  # two hosts must not both take the last place
+    )
+    if organization is None:
+        return
+    names = (
+        select(Host.name)
+        .join(Inventory, Inventory.id == Host.inventory_id)
+        .where(Inventory.organization_id == organization.id)
+    )
+    if session.scalar(names.where(Host.name == name).limit(1)) is not None:
+        return
+    count = session.scalar(select(func.count()).select_from(names.distinct().subquery())) or 0
+    if count >= organization.max_hosts:
+        raise Forbidden(
+            f"The organization {organization.name} has {count} hosts and may have {organization.max_hosts}: ask an "
+            "administrator to raise its limit."
+        )

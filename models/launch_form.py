@@ -39,6 +39,7 @@ ASKED_BY: Mapping[str, str] = {
     "timeout": "ask_timeout_on_launch",
     "instance_groups": "ask_instance_groups_on_launch",
 }
+ASK_FLAGS = (*ASKED_BY.values(), "ask_variables_on_launch")
 
 
 def template_credentials(session: Session, template_id: int) -> list[tuple[Credential, CredentialType]]:
@@ -105,7 +106,7 @@ def launch_data(session: Session, template: JobTemplate) -> dict[str, Any]:
         .where(unified_job_template_instance_groups.c.unified_job_template_id == template.id)
         .order_by(unified_job_template_instance_groups.c.position)
     ).all()
-    flags = {flag: getattr(template, flag) for flag in (*dict.fromkeys(ASKED_BY.values()), "ask_variables_on_launch")}
+    flags = {flag: getattr(template, flag) for flag in ASK_FLAGS}
     return {
         "can_start_without_user_input": not (needed or variables_needed or any(flags.values()) or inventory is None),
         "passwords_needed_to_start": needed,

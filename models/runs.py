@@ -376,7 +376,7 @@ def request_cancel(session: Session, run: UnifiedJob) -> None:
     asked = session.scalar(
         update(UnifiedJob)
         .where(UnifiedJob.id == run.id, UnifiedJob.status.in_(ACTIVE))
-        .values(cancel_flag=True, canceled_on=func.coalesce(UnifiedJob.canceled_on, now()))
+        .values(cancel_flag=True, canceled_on=func.coalesce(UnifiedJob.canceled_on, func.clock_timestamp()))
         .returning(UnifiedJob.id)
     )
     if asked is None:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Column, ForeignKey, Index, Integer, Numeric, String, Table, Text, update
+from sqlalchemy import Column, ForeignKey, Index, Integer, Numeric, String, Table, Text, func, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Json, Named, Timestamp, nullify
@@ -63,9 +63,12 @@ class UnifiedJob(Named):
         Index("ix_unified_jobs_created", "created"),
         Index("ix_unified_jobs_finished", "finished"),
         Index("ix_unified_jobs_active", "id", postgresql_where="finished IS NULL"),
+        Index("ix_unified_jobs_active_on", "execution_node", postgresql_where="finished IS NULL"),
     )
     __mapper_args__ = {"polymorphic_on": "type"}
 
+    # By the database's clock, as everything that decides by age: those of the hosts may differ.
+    created: Mapped[datetime] = mapped_column(Timestamp, default=func.clock_timestamp(), server_default=func.now())
     type: Mapped[str] = mapped_column(String(32))
     unified_job_template_id: Mapped[int | None] = nullify("unified_job_templates.id")
     organization_id: Mapped[int | None] = nullify("organizations.id")

@@ -1,6 +1,7 @@
 """`make_x(session, **over)`: rows for tests. A test states only what matters to it; names are unique by themselves."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta, tzinfo
 from itertools import count
 from typing import Any, TypeVar
 
@@ -27,6 +28,16 @@ SECRETS = Secrets("a secret of the tests")
 
 _numbers = count(1)
 Row = TypeVar("Row")
+
+
+class WrongClock:
+    """In place of `models.base.datetime`: this host's clock is wrong by so much."""
+
+    def __init__(self, by: timedelta) -> None:
+        self._by = by
+
+    def now(self, zone: tzinfo) -> datetime:
+        return datetime.now(zone) + self._by
 
 
 def unique(word: str) -> str:

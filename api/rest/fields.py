@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar
 
-from sqlalchemy import ColumnElement, Double, Text, case, cast, func
+from sqlalchemy import ColumnElement, Double, Text, and_, case, cast, func
 
 from api.rest.source import Source
 from core.errors import Invalid
@@ -94,20 +94,20 @@ class Field:
 
 @dataclass(frozen=True)
 class String(Field):
-    """`list_limit` is how many characters lists show, unless `no_truncate` is asked for."""
+    """`list_limit` is how many characters lists show, unless `no_truncate` is asked for; less than 1 is all of them."""
 
     max_length: int | None = None
     blank: bool = True
     trim: bool = True
-    list_limit: int | None = None
+    list_limit: Callable[[], ColumnElement[int]] | None = None
 
     type = "string"
 
     def shortened(self, row: Source) -> ColumnElement[str]:
-        value = self.raw(row)
         assert self.list_limit is not None
-        short = func.concat(func.left(value, self.list_limit - 1), "\u2026")
-        return case((func.length(value) > self.list_limit, short), else_=value)
+        value, limit = self.raw(row), self.list_limit()
+        short = func.concat(func.left(value, limit - 1), "\u2026")
+        return case((and_(limit > 0, func.length(value) > limit), short), else_=value)
 
     def check(self, value: Any) -> str:
         if isinstance(value, bool) or not isinstance(value, str | int | float):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, and_, cast, false, func, not_, or_, select, true
+from sqlalchemy import ColumnElement, String, and_, cast, false, func, literal, not_, or_, select, true
 from sqlalchemy.types import JSON, NullType
 
 from api.rest.fields import ForeignKey, to_python
@@ -25,6 +25,7 @@ RESERVED = frozenset(
 )
 NONE = ("none", "null", "None", "")
 MAX_DEPTH = 8  # relations on one path; more is no question anybody asks
+MAX_CONDITIONS = 100  # of one query
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -48,11 +49,12 @@ TEXT_LOOKUPS: dict[str, Callable[[Any, str], ColumnElement[bool]]] = {
     "regex": _like(lambda column, value: column.op("~")(value)),
     "iregex": _like(lambda column, value: column.op("~*")(value)),
 }
+# The value as a parameter: SQLAlchemy takes a bare True for SQL's keyword, and compares that for equality only.
 ORDER_LOOKUPS: dict[str, Callable[[Any, Any], ColumnElement[bool]]] = {
-    "gt": lambda column, value: column > value,
-    "gte": lambda column, value: column >= value,
-    "lt": lambda column, value: column < value,
-    "lte": lambda column, value: column <= value,
+    "gt": lambda column, value: column > literal(value),
+    "gte": lambda column, value: column >= literal(value),
+    "lt": lambda column, value: column < literal(value),
+    "lte": lambda column, value: column <= literal(value),
 }
 LOOKUPS = frozenset({"exact", "in", "isnull", "search", *TEXT_LOOKUPS, *ORDER_LOOKUPS})
 
@@ -218,12 +220,12 @@ def search_condition(resource: Resource, row: Source, actor: Actor, text: str) -
 
 def where(resource: Resource, row: Source, actor: Actor, query: Pairs) -> list[ColumnElement[bool]]:
     """The conditions of a query string. Raises Invalid, Forbidden."""
+    words = (len(text.replace(",", " ").split()) if key.endswith("search") else 1 for key, text in _conditions(query))
+    _refuse_too_many(sum(words), "conditions")
     together = Conjunction(resource, row, actor)
     alone: list[ColumnElement[bool]] = []
     any_of: list[ColumnElement[bool]] = []
-    for key, text in query:
-        if key in RESERVED:
-            continue
+    for key, text in _conditions(query):
         if key == "search":
             alone += [search_condition(resource, row, actor, term) for term in text.replace(",", " ").split()]
             continue
@@ -266,12 +268,23 @@ def _role_level(resource: Resource, row: Source, actor: Actor, level: str) -> Co
     return may(actor, resource.type, level, row.id, organization)
 
 
+def _conditions(query: Pairs) -> Pairs:
+    return [(key, text) for key, text in query if key not in RESERVED]
+
+
+def _refuse_too_many(count: int, noun: str) -> None:
+    """Each may be a subselect, which takes long to put together alone. Raises Invalid."""
+    if count > MAX_CONDITIONS:
+        raise Invalid(f"The query has {count} {noun}: no more than {MAX_CONDITIONS} are allowed.")
+
+
 def asked_order(query: Pairs) -> list[str]:
     return [name for key, text in query if key in ("order_by", "order") for name in text.split(",") if name]
 
 
 def order_by(resource: Resource, row: Source, actor: Actor, names: Sequence[str]) -> list[ColumnElement[Any]]:
     """Always ending in the id, so that pages do not overlap. Raises Invalid."""
+    _refuse_too_many(len(names), "fields to order by")
     clauses: list[ColumnElement[Any]] = []
     for name in names:
         column = _sort_column(resource, row, actor, name.lstrip("-"))

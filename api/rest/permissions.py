@@ -73,6 +73,11 @@ def anyone(actor: Actor, row: Source) -> ColumnElement[bool]:
     return true()
 
 
+def no_route_yet(actor: Actor, row: Source) -> ColumnElement[bool]:
+    """For a capability that clients look for, of a route that this version does not have."""
+    return false()
+
+
 def nobody(actor: Actor, row: Source) -> ColumnElement[bool]:
     return false()
 

@@ -103,7 +103,8 @@ class Attached(SubList):
     without an id is created and attached (`create`).
 
     The caller needs `may` on the parent (its `change` unless said otherwise) and `use` on what is attached; `check`
-    may refuse the pair. `initial` names fields of the new object that are taken over from the parent."""
+    may refuse the pair. `initial` names fields of the new object that are taken over from the parent. With `reuse`
+    the body may say otherwise, and what it names by its unique fields is attached if it exists already."""
 
     table: Table | None = None
     pair: tuple[str, str] = ("", "")
@@ -114,6 +115,7 @@ class Attached(SubList):
     read_only: bool = False
     check: Callable[[Call, int, int], None] | None = None
     initial: Mapping[str, str] = field(default_factory=dict)
+    reuse: bool = False
 
     def condition(self, row: Source, parent: int) -> ColumnElement[bool]:
         assert self.table is not None

@@ -200,8 +200,13 @@ class SubListView:
         if not self.sublist.create:
             raise Invalid(fields={"id": ["This field is required."]})
         holder = call.session.get(self.resource.model, parent)
-        fixed = {name: getattr(holder, attribute) for name, attribute in self.sublist.initial.items()}
-        made = writer.create(call, self.target, data, fixed)
+        initial = {name: getattr(holder, attribute) for name, attribute in self.sublist.initial.items()}
+        if self.sublist.reuse:
+            data = initial | data
+            if (existing := writer.find_same(call, self.target, data)) is not None:
+                writer.attach(call, self.sublist, self.target, parent, existing)
+                return no_content()
+        made = writer.create(call, self.target, data, None if self.sublist.reuse else initial)
         writer.attach(call, self.sublist, self.target, parent, made.id)
         return created(call, self.target, made.id)
 

@@ -207,6 +207,17 @@ def _check_unique(change: Change) -> None:
     raise Invalid(fields={names[0] if len(names) == 1 else "__all__": [message]})
 
 
+def find_same(call: Call, resource: Resource, data: Mapping[str, Any]) -> int | None:
+    """The id of the object that has what a body says in all unique fields of the resource."""
+    row, wanted = Source(resource.model), []
+    for each in (resource.all_fields[name] for name in resource.unique):
+        try:
+            wanted.append(each.raw(row) == each.clean(data.get(each.name)))
+        except Rejected:
+            return None  # what is wrong with the body, a create says
+    return call.session.scalar(select(row.id).where(*wanted).select_from(row.table()))
+
+
 def _save(change: Change) -> Any:
     resource, session, actor = change.resource, change.call.session, change.call.actor
     change.changed = frozenset(name for name in change.values if change.changes(name))

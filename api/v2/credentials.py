@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from api.call import Call
 from api.rest.fields import Boolean, Choice, Computed, ForeignKey, Json, String, choices
-from api.rest.permissions import anyone, role, superuser
+from api.rest.permissions import anyone, no_route_yet, role, superuser
 from api.rest.resource import Children, Resource
 from api.rest.source import Source
 from api.rest.sqljson import json_list, json_pairs, key
@@ -257,7 +257,7 @@ credentials = Resource(
     change=admin,
     delete=admin,
     may_create=lambda _call: True,  # everybody may own credentials; who may give them to others is checked
-    capabilities={"edit": admin, "delete": admin, "copy": admin, "use": role("credential", "use_role")},
+    capabilities={"edit": admin, "delete": admin, "copy": no_route_yet, "use": role("credential", "use_role")},
     summary=("id", "name", "description", "kind", "cloud", "kubernetes", "credential_type_id"),
     summaries={"owners": _owners},
     order=("name",),

@@ -1,7 +1,7 @@
 """Execution environments: the images that runs may be isolated in."""
 
 from api.rest.fields import Boolean, Choice, ForeignKey, String, choices
-from api.rest.permissions import both, either, role, where
+from api.rest.permissions import both, either, no_route_yet, role, where
 from api.rest.resource import Children, Resource
 from api.rest.writer import Change
 from api.v2.shared import DESCRIPTION, NAME, organization_field
@@ -43,7 +43,7 @@ execution_environments = Resource(
     change=administered,
     delete=both(administered, where(lambda row: row.col("managed").is_(False))),
     create_in="organization",
-    capabilities={"edit": administered, "delete": administered, "copy": administered},
+    capabilities={"edit": administered, "delete": administered, "copy": no_route_yet},
     summary=("id", "name", "description", "image"),
     sublists=(Children("unified_job_templates", "unified_job_templates", by="execution_environment", create=False),),
     search=("name", "description"),

@@ -1,18 +1,21 @@
 """What happened in a run: its events, and what it did to each host."""
 
-from sqlalchemy import ColumnElement, and_, case, func, select
+from sqlalchemy import ColumnElement, and_, case, cast, func, select, types
 
 from api.rest.fields import Boolean, Computed, DateTime, Field, ForeignKey, Integer, Json, String, read_only
-from api.rest.permissions import through
+from api.rest.permissions import both, through, where
 from api.rest.resource import Resource, SubList
 from api.rest.source import Source
 from api.v2.runs import readable
 from api.v2.shared import constant
 from models.events import EVENTS, JobEvent
 from models.jobs import JobHostSummary
+from models.settings import setting_text
 from models.unified import UnifiedJob
 
-EVENT_STDOUT_BYTES = 1024  # shown of one event in a list, unless `no_truncate` is asked for
+
+def _shown_of_output() -> ColumnElement[int]:
+    return cast(setting_text("EVENT_STDOUT_MAX_BYTES_DISPLAY"), types.Integer())
 
 
 def _display(row: Source) -> ColumnElement[str]:
@@ -36,7 +39,7 @@ def _event_fields(run: str, target: str) -> tuple[Field, ...]:
         *read_only(String, "uuid", "parent_uuid"),
         ForeignKey("host", target="hosts", read_only=True),
         *read_only(String, "host_name", "playbook", "play", "task", "role"),
-        String("stdout", read_only=True, list_limit=EVENT_STDOUT_BYTES),
+        String("stdout", read_only=True, list_limit=_shown_of_output),
         *read_only(Integer, "start_line", "end_line", "verbosity"),
     )
 
@@ -59,13 +62,14 @@ def _children(row: Source, event_id: int) -> ColumnElement[bool]:
 
 
 def _events(name: str, event_type: str, run: str, target: str) -> Resource:
+    """All events are in one table: these are those of runs of type `run`."""
     return Resource(
         name,
         event_type,
         JobEvent,
         _event_fields(run, target),
         listed=False,
-        read=through("job_id", UnifiedJob, readable),
+        read=through("job_id", UnifiedJob, both(readable, where(lambda row: row.col("type") == run))),
         summary=("id",),
         sublists=(SubList("children", name, where=_children, order=("counter",)),),
         search=("stdout", "host_name", "task", "play"),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Double, Text, cast, func, literal_column, select
+from sqlalchemy import ColumnElement, Double, Text, case, cast, func, literal_column, select
 from sqlalchemy import types as sqltypes
 
 from api.call import Call
@@ -22,12 +22,21 @@ from api.rest.fields import (
 from api.rest.permissions import either, role, superuser, superuser_or_auditor
 from api.rest.resource import Attached, Children, Resource, SubList
 from api.rest.source import Source
+from api.rest.sqljson import iso
 from api.rest.writer import Change
 from api.v2.runs import refuse_while_running
-from api.v2.shared import constant
+from api.v2.shared import constant, refuse_unsupported
 from core.errors import Forbidden
 from models.access import Actor
-from models.instances import Instance, InstanceGroup, instance_group_instances
+from models.instances import (
+    Instance,
+    InstanceGroup,
+    adjusted,
+    capacity_now,
+    in_touch,
+    instance_group_instances,
+    live,
+)
 from models.unified import UnifiedJob
 
 NODE_TYPES = choices(
@@ -60,6 +69,20 @@ def _runs_on(row: Source) -> tuple[Any, Any]:
     return run, (run.c.execution_node == row.col("hostname")) & run.c.finished.is_(None)
 
 
+def _state(row: Source) -> ColumnElement[str]:
+    return case((in_touch(row.col("last_seen")), "ready"), else_="unavailable")
+
+
+def _capacity(row: Source) -> ColumnElement[int]:
+    return capacity_now(row.col("capacity"), row.col("last_seen"))
+
+
+def _errors(row: Source) -> ColumnElement[str]:
+    seen = row.col("last_seen")
+    lost = func.concat("No heartbeat of this instance's worker since ", iso(seen), ".")
+    return case((in_touch(seen), ""), (seen.is_(None), "This instance's worker is stopped."), else_=lost)
+
+
 def _consumed(row: Source) -> Any:
     run, unfinished = _runs_on(row)
     impact = func.coalesce(func.sum(run.c.task_impact), 0)
@@ -87,12 +110,16 @@ def _jobs_of_instance(row: Source, instance_id: int) -> ColumnElement[bool]:
     return row.col("execution_node") == hostname
 
 
+def _check_policy(change: Change) -> None:
+    if not change.get("managed_by_policy"):
+        change.fail("managed_by_policy", "Policies of instance groups are not supported by this version.")
+
+
 def _adjust_capacity(change: Change) -> None:
     """Somewhere between what memory and what processors allow."""
     if "capacity_adjustment" in change.changed:
         instance: Instance = change.object
-        low, high = sorted((instance.cpu_capacity, instance.mem_capacity))
-        instance.capacity = low + int((high - low) * instance.capacity_adjustment)
+        instance.capacity = adjusted(instance.cpu_capacity, instance.mem_capacity, instance.capacity_adjustment)
 
 
 instances = Resource(
@@ -105,7 +132,8 @@ instances = Resource(
         *read_only(DateTime, "last_seen", "health_check_started"),
         constant("health_check_pending", False, "field"),
         DateTime("last_health_check", read_only=True),
-        *read_only(String, "errors", "version"),
+        String("errors", read_only=True, expression=_errors),
+        String("version", read_only=True),
         Number(
             "capacity_adjustment",
             default=1.0,
@@ -113,11 +141,11 @@ instances = Resource(
             max_value=1,
             help_text="0 takes the smaller of what memory and processors allow, 1 the larger.",
         ),
-        Integer("capacity", read_only=True),
+        Integer("capacity", read_only=True, expression=_capacity),
         Computed("consumed_capacity", expression=_consumed),
         Computed(
             "percent_capacity_remaining",
-            expression=lambda row: cast(remaining(_consumed(row), row.col("capacity")), Double),
+            expression=lambda row: cast(remaining(_consumed(row), _capacity(row)), Double),
         ),
         Computed("jobs_running", kind="integer", expression=_jobs_running),
         Computed("jobs_total", kind="integer", expression=_jobs_total),
@@ -127,7 +155,7 @@ instances = Resource(
         Boolean("enabled", default=True, help_text="Does this instance take jobs?"),
         Boolean("managed_by_policy", default=True),
         Choice("node_type", read_only=True, choices=NODE_TYPES),
-        Choice("node_state", read_only=True, choices=NODE_STATES),
+        Choice("node_state", read_only=True, choices=NODE_STATES, expression=_state),
         String("ip_address", read_only=True),
         constant("managed", False, "boolean"),
         constant("peers", [], "field"),
@@ -152,6 +180,7 @@ instances = Resource(
     search=("hostname",),
     order=("hostname",),
     named_url=(("hostname",),),
+    validate=_check_policy,
     saved=_adjust_capacity,
 )  # fmt: skip
 
@@ -165,10 +194,11 @@ def _members(row: Source) -> Any:
 
 
 def _group_capacity(row: Source) -> Any:
+    """What dispatch has to give."""
     instance, pair, member = _members(row)
     capacity = func.coalesce(func.sum(instance.c.capacity), 0)
     members = pair.join(instance, instance.c.id == pair.c.instance_id)
-    found = select(capacity).select_from(members).where(member, instance.c.enabled).scalar_subquery()
+    found = select(capacity).select_from(members).where(member, live(instance.c)).scalar_subquery()
     return cast(found, sqltypes.Integer)
 
 
@@ -199,9 +229,17 @@ def _group_total(row: Source) -> Any:
     return select(func.count()).select_from(run).where(run.c.instance_group_id == row.id).scalar_subquery()
 
 
+NOT_YET = dict.fromkeys(
+    ("is_container_group", "credential", "pod_spec_override"),
+    "Jobs run on instances here: there are no container groups.",
+) | dict.fromkeys(
+    ("policy_instance_percentage", "policy_instance_minimum", "policy_instance_list"),
+    "Instances join the groups that their workers are started for: policies are not supported by this version.",
+)
+
+
 def _validate(change: Change) -> None:
-    if change.get("is_container_group"):
-        change.fail("is_container_group", "Jobs run on instances here: there are no container groups.")
+    refuse_unsupported(change, NOT_YET)
     if change.before is not None and change.before.name in PROTECTED and change.changes("name"):
         change.fail("name", f"Cannot rename the {change.before.name} instance group.")
 

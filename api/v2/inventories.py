@@ -4,19 +4,18 @@ from typing import Any
 
 import orjson
 from fastapi import Response
-from sqlalchemy import ColumnElement, Select, Text, and_, cast, exists, func, literal_column, select
-from sqlalchemy import types as sqltypes
+from sqlalchemy import ColumnElement, Select, Text, and_, cast, exists, func, select
 
 from api.call import Call
 from api.responses import json_response
 from api.rest.fields import Boolean, Choice, Computed, DateTime, Field, ForeignKey, String, Variables
-from api.rest.permissions import Permission, role, through
+from api.rest.permissions import Permission, no_route_yet, role, through
 from api.rest.resource import Action, Attached, Children, Relation, Resource, SubList
 from api.rest.source import Source
 from api.rest.sqljson import counted, iso, json_list, json_pairs
 from api.rest.writer import Change, delete
 from api.v2.runs import refuse_while_running
-from api.v2.shared import DESCRIPTION, NAME, labels_summary, organization_field
+from api.v2.shared import DESCRIPTION, NAME, constant, labels_summary, organization_field
 from core.errors import Forbidden, NotFound
 from models.access import Actor
 from models.base import Base
@@ -29,12 +28,14 @@ from models.inventories import (
     group_hosts,
     inventory_instance_groups,
     inventory_labels,
+    require_room,
 )
 from models.inventory_script import inventory_script
 from models.jobs import Job, JobHostSummary
 from models.unified import UnifiedJob
 from models.variables import parse_variables
 
+NOT_FOR_GROUPS = ("all", "_meta")  # which mean something else in Ansible's JSON of an inventory
 VARIABLES = Variables("variables", default="", help_text="Variables in JSON or YAML format.")
 
 admin = role("inventory", "admin_role")
@@ -66,21 +67,15 @@ def _any_failed(row: Source) -> ColumnElement[bool]:
     return exists(select(host.c.id).select_from(failed).where(host.c.inventory_id == row.id, summary.c.failed))
 
 
-def _constant(value: bool | int) -> Any:
-    return lambda _row: literal_column(
-        str(value).lower(), sqltypes.Boolean() if isinstance(value, bool) else sqltypes.Integer()
-    )
-
-
 # What an inventory counts. No version yet fills an inventory from a source.
 COUNTED: tuple[Field, ...] = (
     Computed("has_active_failures", kind="boolean", expression=_any_failed),
     Computed("total_hosts", kind="integer", expression=_hosts),
     Computed("hosts_with_active_failures", kind="integer", expression=lambda row: _hosts(row, failed=True)),
     Computed("total_groups", kind="integer", expression=_groups),
-    Computed("has_inventory_sources", kind="boolean", expression=_constant(False)),
-    Computed("total_inventory_sources", kind="integer", expression=_constant(0)),
-    Computed("inventory_sources_with_failures", kind="integer", expression=_constant(0)),
+    constant("has_inventory_sources", False, "boolean"),
+    constant("total_inventory_sources", 0, "integer"),
+    constant("inventory_sources_with_failures", 0, "integer"),
 )
 
 
@@ -144,6 +139,34 @@ def _check_inventory(change: Change) -> None:
 def _stays_in_inventory(change: Change) -> None:
     if change.before is not None and change.changes("inventory"):
         raise Forbidden(f"Unable to change inventory on a {change.resource.title}.")
+
+
+def _check_host(change: Change) -> None:
+    _stays_in_inventory(change)
+    _split_port(change)
+    if change.changes("name") and not change.errors:
+        require_room(change.call.session, change.get("inventory"), change.get("name"))
+
+
+def _split_port(change: Change) -> None:
+    """`name:port` is the name and the variable for Ansible; more colons than one are an IPv6 address."""
+    name, colon, port = (change.values.get("name") or "").partition(":")
+    if not colon or ":" in port:
+        return
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
+        change.fail("name", f"Invalid port specification: {port}")
+    elif not name:
+        change.fail("name", "This field may not be blank.")
+    else:
+        change.values["name"] = name
+        variables = parse_variables(change.get("variables")) | {"ansible_port": int(port)}
+        change.values["variables"] = orjson.dumps(variables).decode()
+
+
+def _check_group(change: Change) -> None:
+    _stays_in_inventory(change)
+    if change.values.get("name") in NOT_FOR_GROUPS:
+        change.fail("name", "Invalid group name.")
 
 
 def _remove_inventory(call: Call, inventory: Inventory) -> Response:
@@ -288,7 +311,7 @@ inventories = Resource(
     change=admin,
     delete=admin,
     create_in="organization",
-    capabilities={"edit": admin, "delete": admin, "copy": admin, "adhoc": role("inventory", "adhoc_role")},
+    capabilities={"edit": admin, "delete": admin, "copy": no_route_yet, "adhoc": no_route_yet},
     summary=("id", "name", "description", *(each.name for each in COUNTED), "organization_id", "kind"),
     summaries={"labels": labels_summary(inventory_labels, "inventory_id")},
     sublists=(
@@ -311,6 +334,7 @@ inventories = Resource(
             pair=("inventory_id", "label_id"),
             create=True,
             initial={"organization": "organization_id"},
+            reuse=True,
         ),
     ),
     actions=(variable_data(Inventory, admin), Action("script", {"GET": _script})),
@@ -333,7 +357,7 @@ hosts = Resource(
         String("instance_id", max_length=1024, default="", help_text="How a remote source identifies the host."),
         VARIABLES,
         Computed("has_active_failures", expression=_host_failed),
-        Computed("has_inventory_sources", expression=_constant(False)),
+        constant("has_inventory_sources", False, "field"),
         ForeignKey("last_job", target="jobs", read_only=True),
         ForeignKey("last_job_host_summary", target="job_host_summaries", read_only=True),
         DateTime("ansible_facts_modified", read_only=True),
@@ -358,7 +382,7 @@ hosts = Resource(
     order=("name",),
     unique=("name", "inventory"),
     named_url=(("name",), ("inventory__name",), (ORGANIZATION_NAME,)),
-    validate=_stays_in_inventory,
+    validate=_check_host,
 )  # fmt: skip
 
 groups = Resource(
@@ -379,7 +403,7 @@ groups = Resource(
     change=in_administered,
     delete=in_administered,
     create_in="inventory",
-    capabilities={"edit": in_administered, "delete": in_administered, "copy": in_administered},
+    capabilities={"edit": in_administered, "delete": in_administered, "copy": no_route_yet},
     relations={"parents": Relation("groups", via=group_children, pair=("child_id", "parent_id"))},
     sublists=(
         Attached(
@@ -399,6 +423,6 @@ groups = Resource(
     order=("name",),
     unique=("name", "inventory"),
     named_url=(("name",), ("inventory__name",), (ORGANIZATION_NAME,)),
-    validate=_stays_in_inventory,
+    validate=_check_group,
     remove=_remove_group,
 )  # fmt: skip

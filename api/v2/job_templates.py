@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Text, case, cast, func, select
 from api.call import Call
 from api.responses import json_response
 from api.rest.fields import Boolean, Choice, Field, ForeignKey, Integer, Json, String, Variables, booleans
-from api.rest.permissions import Permission, both, role, through
+from api.rest.permissions import no_route_yet, role
 from api.rest.reader import Reader
 from api.rest.resource import Action, Attached, Children, Resource
 from api.rest.source import Source
@@ -29,6 +29,7 @@ from api.v2.shared import (
     labels_summary,
     organization_field,
     recent_jobs,
+    refuse_unsupported,
     resolved_environment,
     template_fields,
     value_of,
@@ -37,10 +38,9 @@ from api.v2.survey import SURVEY
 from core.errors import Forbidden, Invalid
 from models.access import Actor, has_role
 from models.credentials import KINDS_FOR_JOBS, Credential, CredentialType
-from models.inventories import Inventory
-from models.job_templates import JobTemplate
+from models.job_templates import JobTemplate, leaves_the_project
 from models.launch import launch_job
-from models.launch_form import launch_data, template_credentials
+from models.launch_form import ASK_FLAGS, launch_data, template_credentials
 from models.projects import Project
 from models.unified import (
     UnifiedJob,
@@ -48,11 +48,6 @@ from models.unified import (
     unified_job_template_instance_groups,
     unified_job_template_labels,
 )
-
-ASKABLE = (
-    "scm_branch", "diff_mode", "variables", "limit", "tags", "skip_tags", "job_type", "verbosity", "inventory",
-    "credential", "execution_environment", "labels", "forks", "job_slice_count", "timeout", "instance_groups",
-)  # fmt: skip
 
 LAUNCH_FIELDS: tuple[Field, ...] = (
     Variables("extra_vars"),
@@ -76,8 +71,6 @@ LAUNCH_FIELDS: tuple[Field, ...] = (
 
 admin = role("job_template", "admin_role")
 execute = role("job_template", "execute_role")
-PROJECT_USERS = through("project_id", Project, role("project", "use_role"))
-INVENTORY_USERS = through("inventory_id", Inventory, role("inventory", "use_role"))
 
 
 # What decides what runs, where it comes from and on what.
@@ -96,7 +89,7 @@ def _validate(change: Change) -> None:
         change.fail("inventory", "Must either set a default value or ask to prompt on launch.")
     if change.get("job_slice_count") not in (None, 1):
         change.fail("job_slice_count", "Ensure this value is less than or equal to 1.")
-    _check_supported(change)
+    refuse_unsupported(change, NOT_YET)
 
 
 def _require_use(change: Change, project: Project) -> None:
@@ -115,6 +108,8 @@ def _check_playbook(change: Change, project: Project) -> None:
     playbook = change.get("playbook")
     if not playbook:
         change.fail("playbook", "Must select playbook for project.")
+    elif leaves_the_project(playbook):
+        change.fail("playbook", "A playbook is a path inside its project.")
     elif project.scm_revision and not project.allow_override and playbook not in project.playbook_files:
         change.fail("playbook", "Playbook not found for project.")  # before the first update nobody can know
     if not project.allow_override:
@@ -124,19 +119,12 @@ def _check_playbook(change: Change, project: Project) -> None:
             change.fail("ask_scm_branch_on_launch", "Project does not allow overriding branch.")
 
 
-# What jobs do not do yet is refused where it is switched on: a setting that nothing honours would be a lie.
 NOT_YET = {
     "use_fact_cache": "Fact caching is not supported by this version.",
     "host_config_key": "Provisioning callbacks are not supported by this version.",
     "webhook_service": "Webhooks are not supported by this version.",
     "webhook_credential": "Webhooks are not supported by this version.",
 }
-
-
-def _check_supported(change: Change) -> None:
-    for name, message in NOT_YET.items():
-        if change.get(name):
-            change.fail(name, message)
 
 
 def _remove(call: Call, template: JobTemplate) -> None:
@@ -196,8 +184,6 @@ def _load(call: Call, template_id: int) -> JobTemplate:
     return template
 
 
-copy: Permission = both(admin, PROJECT_USERS, INVENTORY_USERS)
-
 job_templates = Resource(
     "job_templates",
     "job_template",
@@ -224,7 +210,7 @@ job_templates = Resource(
         *template_fields(TEMPLATE_STATUSES),
         ForeignKey("execution_environment", target="execution_environments", nullable=True),
         String("host_config_key", max_length=1024, default=""),
-        *booleans(*(f"ask_{name}_on_launch" for name in ASKABLE)),
+        *booleans(*ASK_FLAGS),
         *booleans("survey_enabled", "become_enabled", "diff_mode", "allow_simultaneous"),
         custom_virtualenv(),
         Integer("job_slice_count", default=1, min_value=1),
@@ -241,7 +227,7 @@ job_templates = Resource(
     change=admin,
     delete=admin,
     create_in="project",
-    capabilities={"edit": admin, "delete": admin, "start": execute, "schedule": execute, "copy": copy},
+    capabilities={"edit": admin, "delete": admin, "start": execute, "schedule": no_route_yet, "copy": no_route_yet},
     summaries={
         "labels": labels_summary(unified_job_template_labels, "unified_job_template_id"),
         "survey": _survey,
@@ -255,7 +241,7 @@ job_templates = Resource(
     sublists=(
         Attached(
             "labels", "labels", table=unified_job_template_labels, pair=("unified_job_template_id", "label_id"),
-            create=True, initial={"organization": "organization_id"},
+            create=True, initial={"organization": "organization_id"}, reuse=True,
         ),
         Attached(
             "credentials", "credentials", table=unified_job_template_credentials,

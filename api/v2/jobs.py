@@ -3,7 +3,7 @@
 from typing import Any
 
 from fastapi import Response
-from sqlalchemy import ColumnElement, Text, case, func, literal_column, select
+from sqlalchemy import ColumnElement, Text, case, func, literal_column, select, true
 
 from api.call import Call
 from api.responses import json_response
@@ -24,6 +24,7 @@ from api.v2.shared import (
     custom_virtualenv,
     labels_summary,
 )
+from models.credential_inputs import ASK
 from models.credentials import Credential, CredentialType
 from models.jobs import Job, JobHostSummary
 from models.launch_form import job_credentials, passwords_needed
@@ -37,20 +38,27 @@ RELAUNCH_FIELDS = (
 
 
 def passwords_needed_to_start(row: Source) -> ColumnElement[Any]:
-    """The names of the passwords that the run's credentials ask for at launch, as a JSON list."""
+    """The names of the passwords that the run's credentials ask for at launch, as a JSON list: `passwords_needed` of
+    `models.launch_form`, in SQL."""
     pair, credential = unified_job_credentials.alias(), Credential.__table__.alias()
     kind = CredentialType.__table__.alias()
     entry = func.jsonb_each_text(credential.c.inputs).table_valued("key", "value").lateral()
-    vault = func.concat_ws(".", "vault_password", credential.c.inputs.op("->>", return_type=Text())("vault_id"))
+    may_be_asked = func.jsonb_build_array(func.jsonb_build_object("id", entry.c.key, "ask_at_runtime", true()))
+    vault_id = func.nullif(credential.c.inputs.op("->>", return_type=Text())("vault_id"), "")
+    vault = func.concat_ws(".", "vault_password", vault_id)
     name = case((kind.c.kind == "vault", vault), (entry.c.key == "password", "ssh_password"), else_=entry.c.key)
     return (
         select(func.coalesce(func.json_agg(name), literal_column("'[]'::json")))
         .select_from(
             pair.join(credential, credential.c.id == pair.c.credential_id)
             .join(kind, kind.c.id == credential.c.credential_type_id)
-            .join(entry, entry.c.value == "ASK")
+            .join(entry, entry.c.value == ASK)
         )
-        .where(pair.c.unified_job_id == row.id)
+        .where(
+            pair.c.unified_job_id == row.id,
+            kind.c.kind.in_(("ssh", "vault")),
+            kind.c.inputs["fields"].contains(may_be_asked),
+        )
         .scalar_subquery()
     )
 

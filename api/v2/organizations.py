@@ -11,8 +11,10 @@ from api.rest.resource import Attached, Children, Resource
 from api.rest.source import Source
 from api.rest.sqljson import json_object
 from api.v2.runs import refuse_while_running
-from api.v2.shared import DESCRIPTION, NAME, custom_virtualenv
+from api.v2.shared import DESCRIPTION, NAME, ansible_resource, custom_virtualenv
+from core.errors import Invalid
 from models.access import Actor, Role, role_users
+from models.credentials import Credential, CredentialType
 from models.inventories import Host, Inventory
 from models.organizations import (
     Organization,
@@ -76,6 +78,17 @@ def _remove(call: Call, organization: Organization) -> None:
         call.session.execute(gone.execution_options(synchronize_session=False))
 
 
+def _check_galaxy(call: Call, _organization: int, credential: int) -> None:
+    """Raises Invalid for what holds no access to a Galaxy server."""
+    kind, name = call.session.execute(
+        select(CredentialType.kind, CredentialType.name)
+        .join(Credential, Credential.credential_type_id == CredentialType.id)
+        .where(Credential.id == credential)
+    ).one()
+    if kind != "galaxy":
+        raise Invalid(fields={"msg": [f"Credential must be a galaxy credential, not {name}."]})
+
+
 organizations = Resource(
     "organizations",
     "organization",
@@ -93,7 +106,7 @@ organizations = Resource(
     delete=admin,
     create_in="",
     capabilities={"edit": admin, "delete": admin},
-    summaries={"related_field_counts": related_field_counts},
+    summaries={"resource": ansible_resource("organization"), "related_field_counts": related_field_counts},
     sublists=(
         Children("projects", "projects", by="organization"),
         Children("inventories", "inventories", by="organization"),
@@ -115,6 +128,7 @@ organizations = Resource(
             table=organization_galaxy_credentials,
             pair=("organization_id", "credential_id"),
             use="use_role",
+            check=_check_galaxy,
             ordered=True,
         ),
     ),

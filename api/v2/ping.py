@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from api.call import Call, endpoint
 from api.responses import json_response
 from core.version import VERSION
-from models.instances import Instance, InstanceGroup, instance_group_instances
+from models.instances import Instance, InstanceGroup, capacity_now, instance_group_instances
 from models.settings import get_setting
 
 
@@ -21,7 +21,9 @@ def add_routes(app: FastAPI) -> None:
 
 def ping(call: Call) -> Response:
     """Version, instances with their last heartbeat, and instance groups. 503 when the database is away."""
-    instances = call.session.scalars(select(Instance).order_by(Instance.hostname)).all()
+    capacity = capacity_now(Instance.capacity, Instance.last_seen)
+    rows = call.session.execute(select(Instance, capacity).order_by(Instance.hostname))
+    instances = [(instance, forks) for instance, forks in rows]
     body = {
         "ha": len(instances) > 1,
         "version": VERSION,
@@ -33,27 +35,27 @@ def ping(call: Call) -> Response:
                 "node_type": each.node_type,
                 "uuid": each.uuid,
                 "heartbeat": each.last_seen,
-                "capacity": each.capacity,
+                "capacity": forks,
                 "version": each.version,
             }
-            for each in instances
+            for each, forks in instances
         ],
         "instance_groups": _groups(call.session, instances),
     }
     return json_response(body)
 
 
-def _groups(session: Session, instances: Iterable[Instance]) -> list[dict[str, Any]]:
-    members: defaultdict[int, list[Instance]] = defaultdict(list)
-    by_id = {each.id: each for each in instances}
+def _groups(session: Session, instances: Iterable[tuple[Instance, int]]) -> list[dict[str, Any]]:
+    members: defaultdict[int, list[tuple[Instance, int]]] = defaultdict(list)
+    by_id = {row[0].id: row for row in instances}
     for group_id, instance_id in session.execute(select(instance_group_instances)):
         if instance_id in by_id:  # else it came between the two queries
             members[group_id].append(by_id[instance_id])
     return [
         {
             "name": group.name,
-            "capacity": sum(each.capacity for each in members[group.id]),
-            "instances": sorted(each.hostname for each in members[group.id]),
+            "capacity": sum(forks for each, forks in members[group.id] if each.enabled),
+            "instances": sorted(each.hostname for each, _ in members[group.id]),
         }
         for group in session.scalars(select(InstanceGroup).order_by(InstanceGroup.name))
     ]

@@ -1,6 +1,7 @@
 """Projects, where playbooks come from, and their updates."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from fastapi import Response
@@ -9,7 +10,7 @@ from sqlalchemy import select
 from api.call import Call
 from api.responses import json_response
 from api.rest.fields import Boolean, Choice, DateTime, Field, ForeignKey, Integer, String, booleans, choices, read_only
-from api.rest.permissions import role
+from api.rest.permissions import no_route_yet, role
 from api.rest.reader import Reader
 from api.rest.resource import Action, Children, Resource
 from api.rest.writer import Change
@@ -165,18 +166,19 @@ def _update(call: Call, project_id: int) -> Response:
 def _playbooks(call: Call, project_id: int) -> Response:
     """Files that hold plays: as of the last update; for a manual project, of this moment."""
     project = call.session.get_one(Project, project_id)
-    return json_response(project.playbook_files if project.scm_type else find_playbooks(_folder(call, project)))
+    return json_response(project.playbook_files if project.scm_type else _found(call, project, find_playbooks))
 
 
 def _inventories(call: Call, project_id: int) -> Response:
     """Files that may be inventories: as of the last update; for a manual project, of this moment."""
     project = call.session.get_one(Project, project_id)
-    return json_response(project.inventory_files if project.scm_type else find_inventory_files(_folder(call, project)))
+    return json_response(project.inventory_files if project.scm_type else _found(call, project, find_inventory_files))
 
 
-def _folder(call: Call, project: Project) -> Path:
-    """Where a manual project's files are on this host; they may be missing on a server that runs no jobs."""
-    return call.services.settings.manual_projects_dir / project.local_path
+def _found(call: Call, project: Project, find: Callable[[Path], list[str]]) -> list[str]:
+    """In a manual project's folder on this host; it may be missing on a server that runs no jobs. Without a folder of
+    its own a project has nothing: what is at the root belongs to the others."""
+    return find(call.services.settings.manual_projects_dir / project.local_path) if project.local_path else []
 
 
 SCM_FIELDS: tuple[Field, ...] = (
@@ -233,8 +235,8 @@ projects = Resource(
         "edit": admin,
         "delete": admin,
         "start": role("project", "update_role"),
-        "schedule": role("project", "update_role"),
-        "copy": admin,
+        "schedule": no_route_yet,
+        "copy": no_route_yet,
     },
     summary=("id", "name", "description", "status", "scm_type", "allow_override"),
     summaries={"resolved_environment": resolved_environment(lambda row: row.col("default_environment_id"))},

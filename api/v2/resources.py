@@ -25,7 +25,6 @@ API = Api(
         instance_groups,
         organizations,
         users,
-        tokens,
         execution_environments,
         projects,
         project_updates,

@@ -1,21 +1,23 @@
 """What the declarations of several resources have in common: fields of every template and run, and summaries."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Numeric, Table, Text, and_, case, cast, func, literal_column, select
+from sqlalchemy import ColumnElement, Numeric, Table, Text, and_, case, cast, func, literal_column, select, types
 
 from api.rest.fields import Boolean, Choice, Computed, DateTime, Field, ForeignKey, Json, Number, String, choices
 from api.rest.resource import Summary
 from api.rest.source import Source
 from api.rest.sqljson import counted, iso, json_list, json_object, json_pairs, key
+from api.rest.writer import Change
 from core.db import Base
 from models.access import Actor
 from models.credentials import Credential, CredentialType
 from models.environments import ExecutionEnvironment
 from models.labels import Label
 from models.organizations import Organization
+from models.settings import setting_text
 from models.unified import JobStatus, LaunchType, UnifiedJob
 from models.users import User
 
@@ -40,9 +42,17 @@ KIND_OF_TEMPLATE = {
 
 
 def constant(name: str, value: Any, kind: str, *, detail_only: bool = False) -> Field:
-    """What this API family says of things that Forge does not have."""
-    text = literal_column(f"'{orjson.dumps(value).decode()}'", Text)
-    return Computed(name, kind=kind, json=True, filterable=False, detail_only=detail_only, expression=lambda _row: text)
+    """What this API family says of things that Forge does not have. Lists filter by a flag and by a number, as by any
+    other."""
+    text = orjson.dumps(value).decode()
+    if isinstance(value, bool | int):
+        # With a cast: ORDER BY refuses a bare constant, and takes a bare number for the number of a column.
+        typed = cast(literal_column(text), types.Boolean() if isinstance(value, bool) else types.Integer())
+        return Computed(name, kind=kind, detail_only=detail_only, expression=lambda _row: typed)
+    shown = literal_column(f"'{text}'", Text)
+    return Computed(
+        name, kind=kind, json=True, filterable=False, detail_only=detail_only, expression=lambda _row: shown
+    )
 
 
 def organization_field(use: str, *, required: bool = False, read_only: bool = False) -> ForeignKey:
@@ -129,6 +139,24 @@ JOB_DETAILS: tuple[Field, ...] = (
 
 def unified_job_type(row: Source) -> ColumnElement[str]:
     return case(KIND_OF_TEMPLATE, value=row.col("type"))
+
+
+def ansible_resource(kind: str) -> Summary:
+    """How other programs of the family know an object: by a UUID that no object of another installation has."""
+
+    def summary(row: Source, _actor: Actor) -> ColumnElement[Any]:
+        text = func.concat(setting_text("INSTALL_UUID"), key(f":{kind}:"), row.id)
+        return json_object({"ansible_id": cast(func.md5(text), types.Uuid()), "resource_type": key(f"shared.{kind}")})
+
+    return summary
+
+
+def refuse_unsupported(change: Change, messages: Mapping[str, str]) -> None:
+    """What this version does not do is refused where it is switched on: a setting that nothing honours would be a
+    lie."""
+    for name, message in messages.items():
+        if change.get(name):
+            change.fail(name, message)
 
 
 def labels_summary(pairs: Table, parent: str) -> Summary:

@@ -2,7 +2,7 @@
 
 from api.rest.permissions import role
 from api.rest.resource import Resource
-from api.v2.shared import DESCRIPTION, NAME, organization_field
+from api.v2.shared import DESCRIPTION, NAME, ansible_resource, organization_field
 from models.organizations import Team
 
 admin = role("team", "admin_role")
@@ -18,6 +18,7 @@ teams = Resource(
     delete=admin,
     create_in="organization",
     capabilities={"edit": admin, "delete": admin},
+    summaries={"resource": ansible_resource("team")},
     order=("organization__name", "name"),
     unique=("name", "organization"),
     named_url=(("name",), ("organization__name",)),

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Text, case, cast, literal, null
 
 from api.call import Call, endpoint
 from api.responses import json_response
+from api.rest import options
 from api.rest.fields import Computed, DateTime, ForeignKey, Rejected, String
 from api.rest.permissions import either, superuser
 from api.rest.reader import Reader
@@ -16,7 +17,7 @@ from api.rest.resource import Resource
 from api.rest.source import Source
 from api.rest.views import parent_id
 from api.v2.users import users
-from core.errors import Forbidden, Invalid
+from core.errors import Forbidden, Invalid, NotFound
 from models.access import Actor
 from models.base import now
 from models.settings import get_setting
@@ -27,11 +28,13 @@ SCOPES = ("read", "write")
 
 
 def add_routes(app: FastAPI) -> None:
-    """The POSTs; everything else is the resource's. They stand before its own, which would never show the token."""
+    """The POSTs, and what OPTIONS says of a user's; everything else is the resource's. They stand before its own, which
+    would never show the token."""
     app.add_api_route("/api/v2/tokens/", endpoint(create), methods=["POST"], tags=["Sign-in"])
     for path in ("tokens", "personal_tokens"):
         route = f"/api/v2/users/{{pk}}/{path}/"
         app.add_api_route(route, endpoint(create_for_user), methods=["POST"], tags=["Sign-in"])
+        app.add_api_route(route, endpoint(describe_for_user), methods=["OPTIONS"], include_in_schema=False)
 
 
 def create(call: Call) -> Response:
@@ -48,6 +51,16 @@ def create_for_user(call: Call) -> Response:
     if parent_id(call, users) != call.actor.id:
         raise Forbidden()
     return create(call)
+
+
+def describe_for_user(call: Call) -> Response:
+    """A user who does not exist answers too, as everywhere."""
+    try:
+        own = parent_id(call, users) == call.actor.id
+    except NotFound:
+        own = False
+    described = options.describe(tokens, name="User Tokens List", methods={"POST": tokens.writable()} if own else {})
+    return json_response(described, headers={"Allow": f"GET, {'POST, ' if own else ''}HEAD, OPTIONS"})
 
 
 def _clean(data: Mapping[str, Any]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, or_
 
 from api.rest.fields import Computed, ForeignKey, choices
-from api.rest.permissions import Permission, role
+from api.rest.permissions import Permission, no_route_yet, role
 from api.rest.resource import Relation, Resource
 from api.rest.source import Source
 from api.v2.runs import organization_admin, readable, startable
@@ -72,7 +72,7 @@ unified_job_templates = Resource(
     ),
     description="Everything that can be launched or updated.",
     read=on_kind(job_template="read_role", project="read_role"),
-    capabilities={"edit": admin, "delete": admin, "start": start, "schedule": start},
+    capabilities={"edit": admin, "delete": admin, "start": start, "schedule": no_route_yet},
     summary=("id", "name", "description", "unified_job_type"),
     summaries={
         "credentials": credentials_summary(unified_job_template_credentials, "unified_job_template_id"),

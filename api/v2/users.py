@@ -16,6 +16,7 @@ from api.rest.reader import Reader
 from api.rest.resource import Resource, SubList
 from api.rest.source import Source
 from api.rest.writer import Change
+from api.v2.shared import ansible_resource
 from core.crypto import MASK
 from core.db import Base
 from core.errors import Forbidden
@@ -218,6 +219,7 @@ users = Resource(
     may_create=_may_create,
     capabilities={"edit": _changeable, "delete": _deletable},
     summary=("id", "username", "first_name", "last_name"),
+    summaries={"resource": ansible_resource("user")},
     sublists=(
         SubList("organizations", "organizations", where=_organizations("member_role", "admin_role")),
         SubList("admin_of_organizations", "organizations", where=_organizations("admin_role")),

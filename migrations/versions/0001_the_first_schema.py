@@ -22,7 +22,6 @@ def upgrade() -> None:
         sa.Column("hostname", sa.String(length=250), nullable=False),
         sa.Column("uuid", sa.String(length=40), nullable=False),
         sa.Column("node_type", sa.String(length=16), server_default="hybrid", nullable=False),
-        sa.Column("node_state", sa.String(length=16), server_default="installed", nullable=False),
         sa.Column("ip_address", sa.String(length=50), server_default="", nullable=False),
         sa.Column("version", sa.String(length=120), server_default="", nullable=False),
         sa.Column("enabled", sa.Boolean(), server_default="true", nullable=False),
@@ -36,7 +35,6 @@ def upgrade() -> None:
         sa.Column("last_seen", sa.DateTime(timezone=True), nullable=True),
         sa.Column("health_check_started", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_health_check", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("errors", sa.Text(), server_default="", nullable=False),
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("created", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("modified", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
@@ -835,6 +833,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_unified_jobs")),
     )
     op.create_index("ix_unified_jobs_active", "unified_jobs", ["id"], unique=False, postgresql_where="finished IS NULL")
+    op.create_index(
+        "ix_unified_jobs_active_on", "unified_jobs", ["execution_node"], unique=False, postgresql_where="finished IS NULL"
+    )
     op.create_index("ix_unified_jobs_created", "unified_jobs", ["created"], unique=False)
     op.create_index("ix_unified_jobs_finished", "unified_jobs", ["finished"], unique=False)
     op.create_index(op.f("ix_unified_jobs_instance_group_id"), "unified_jobs", ["instance_group_id"], unique=False)

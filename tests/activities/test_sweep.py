@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from make import make_job, make_update
+from make import WrongClock, make_job, make_update
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowExecutionStatus
 
@@ -74,6 +74,15 @@ class TestSweep:
         self, sweeps: Sweeps, database: Database, over: dict[str, Any]
     ) -> None:
         add(database, **over)
+
+        assert await sweeps.sweep() == SweepResult()
+
+    async def test_goes_by_the_clock_of_the_database(
+        self, sweeps: Sweeps, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        add(database, age=timedelta(0))
+        add(database, age=timedelta(0), work_unit_id="x", status="waiting", granted_at=now())
+        monkeypatch.setattr("models.base.datetime", WrongClock(timedelta(hours=1)))
 
         assert await sweeps.sweep() == SweepResult()
 

@@ -154,7 +154,7 @@ def make_job(
     job = Job(**values)
     session.add(job)
     session.flush()
-    store_events(session, job.id, [_event(number, line, host) for number, line in enumerate(lines)])
+    store_events(session, job.id, [make_event(number, line, host) for number, line in enumerate(lines)])
     session.refresh(job)
     ended: Body = {"status": "successful", "finished": moment, "elapsed": 5, "event_processing_finished": True}
     for name, value in (ended | over).items():
@@ -166,7 +166,7 @@ def make_job(
     return job.id
 
 
-def _event(number: int, line: str, host: int | None) -> Body:
+def make_event(number: int, line: str, host: int | None = None) -> Body:
     return {
         "counter": number + 1,
         "created": now().isoformat(),

@@ -16,7 +16,7 @@ from make import (
     make_template,
     make_update,
 )
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from activities.output import event_row
@@ -98,6 +98,15 @@ class TestClaim:
         job = make_job(session, instance_group_id=group)
 
         assert runs.claim(session, job.id, nodes[0].hostname) == nodes[1].hostname
+
+    def test_what_runs_on_a_host_is_found_without_reading_all_that_ever_ran(self, session: Session) -> None:
+        running = select(UnifiedJob.id).where(UnifiedJob.execution_node == "n", UnifiedJob.finished.is_(None))
+        session.execute(text("SET LOCAL enable_seqscan = off"))
+
+        statement = running.compile(session.connection(), compile_kwargs={"literal_binds": True})
+        plan = "\n".join(session.scalars(text(f"EXPLAIN {statement}")))
+
+        assert "ix_unified_jobs_active_on" in plan
 
     def test_the_dead_are_not_chosen(self, session: Session, nodes: list[Instance], group: int) -> None:
         nodes[1].last_seen = datetime(2026, 1, 1, tzinfo=UTC)

@@ -8,6 +8,7 @@ import pytest
 
 from api.responses import json_response
 from api.rest.reader import Reader
+from api.rest.resource import Resource
 from api.v2.resources import API
 from core.db import Database
 from models.access import Actor
@@ -62,6 +63,9 @@ def _names(world: World, hosts: dict[str, Any], query: str) -> list[str]:
         ("enabled=false", ["web-2"]),
         ("enabled=1", ["db_1", "web-1"]),
         ("enabled=True&name__startswith=w", ["web-1"]),
+        ("enabled__gt=false", ["db_1", "web-1"]),
+        ("enabled__lte=false", ["web-2"]),
+        ("has_inventory_sources=false", ["db_1", "web-1", "web-2"]),
         ("variables__icontains=a:", ["web-2"]),
         ("id__contains=x", []),
         ("created__gte=2020-01-01", ["db_1", "web-1", "web-2"]),
@@ -137,6 +141,43 @@ def test_order(world: World, hosts: dict[str, Any], query: str, expected: list[s
     assert _names(world, hosts, query) == expected
 
 
+@pytest.fixture(scope="module")
+def list_urls(world: World) -> dict[str, str]:
+    """Resource -> a list of it: its own, or one that belongs to an object."""
+    template = world.template()
+    git = world.project(scm_type="git", scm_url="https://example.org/x.git")
+    job, update = world.job(template), world.get(f"projects/{git['id']}/project_updates")["results"][0]["id"]
+    parts = {
+        "job_events": f"jobs/{job}/job_events",
+        "job_host_summaries": f"jobs/{job}/job_host_summaries",
+        "project_update_events": f"project_updates/{update}/events",
+    }
+    listed = {each.name: each.url for each in API.resources.values() if each.routed and each.listed}
+    return listed | {name: f"/api/v2/{path}/" for name, path in parts.items()}
+
+
+@pytest.mark.parametrize("resource", API.resources.values(), ids=lambda resource: resource.name)
+@pytest.mark.parametrize("lookup", ["order_by", "gt", "exact"])
+def test_every_filterable_field_orders_and_compares(
+    world: World, list_urls: dict[str, str], resource: Resource, lookup: str
+) -> None:
+    fields = [
+        each for each in resource.all_fields.values() if each.filterable and not each.secret and not each.write_only
+    ]
+    if lookup == "order_by":
+        asked = [f"order_by={each.name}" for each in fields]
+    else:
+        asked = [f"{each.name}__{lookup}={'2020-01-01' if each.type == 'datetime' else '1'}" for each in fields]
+
+    refused = {
+        each: answer.text
+        for each in asked
+        if (answer := world.admin.get(f"{list_urls[resource.name]}?{each}")).status_code != 200
+    }
+
+    assert refused == {}
+
+
 @pytest.mark.parametrize(
     ("query", "detail"),
     [
@@ -196,6 +237,36 @@ def test_secrets_are_out_of_reach(world: World, query: str) -> None:
 def test_what_is_no_field_cannot_be_filtered(world: World, name: str) -> None:
     for resource in ("tokens", "jobs", "job_templates", "unified_jobs"):
         assert world.admin.get(f"/api/v2/{resource}/", params={f"{name}__isnull": "false"}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("one", "noun"),
+    [
+        ("name=a", "conditions"),
+        ("or__inventory__organization__name=a", "conditions"),
+        ("search=a", "conditions"),
+        ("order_by=inventory__name", "fields to order by"),
+    ],
+)
+def test_a_query_has_an_end(world: World, one: str, noun: str) -> None:
+    def ask(times: int) -> Any:
+        return world.admin.get(f"/api/v2/hosts/?{'&'.join([one] * times)}")
+
+    assert ask(100).status_code == 200
+    refused = ask(101)
+    assert (refused.status_code, refused.json()) == (
+        400,
+        {"detail": f"The query has 101 {noun}: no more than 100 are allowed."},
+    )
+
+
+@pytest.mark.parametrize("query", [f"search={'a,b ' * 51}", f"inventory__search={'a,' * 101}"])
+def test_each_word_of_a_search_is_a_condition(world: World, query: str) -> None:
+    assert world.admin.get(f"/api/v2/hosts/?{query}").status_code == 400
+
+
+def test_many_values_are_one_condition(world: World) -> None:
+    assert world.admin.get(f"/api/v2/hosts/?id__in={','.join(['1'] * 1000)}").status_code == 200
 
 
 def test_a_filter_does_not_run_for_ever(world: World) -> None:

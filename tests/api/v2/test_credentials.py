@@ -334,3 +334,17 @@ class TestCredentialTypes:
 
         assert admin.get("/api/v2/credential_types/").json()["count"] >= 21
         assert admin.post("/api/v2/credential_types/", json={"name": "x", "kind": "net"}).status_code == 403
+
+
+def test_organizations_take_galaxy_credentials_only_for_collections(world: World) -> None:
+    organization = world.organization()
+    galaxy = world.credential("galaxy_api_token", inputs={"url": "https://galaxy.example.org/"})
+    url = f"/api/v2/organizations/{organization['id']}/galaxy_credentials/"
+
+    refused = world.admin.post(url, json={"id": world.credential()["id"]})
+
+    assert (refused.status_code, refused.json()) == (
+        400,
+        {"msg": ["Credential must be a galaxy credential, not Machine."]},
+    )
+    assert world.admin.post(url, json={"id": galaxy["id"]}).status_code == 204

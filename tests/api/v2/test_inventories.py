@@ -1,5 +1,6 @@
 """Inventories, hosts and nested groups."""
 
+import json
 from typing import Any
 
 import pytest
@@ -91,6 +92,75 @@ class TestGroups:
 
         assert _names(world.get(f"inventories/{tree.inventory['id']}/root_groups")) == ["b", "d"]
         assert world.get(f"inventories/{tree.inventory['id']}/hosts")["count"] == 2
+
+    @pytest.mark.parametrize("name", ["all", "_meta"])
+    def test_have_no_name_that_means_something_else(self, world: World, name: str) -> None:
+        inventory = world.inventory()
+        group = world.group(inventory)
+
+        made = world.admin.post("/api/v2/groups/", json={"name": name, "inventory": inventory["id"]})
+        renamed = world.admin.patch(group["url"], json={"name": name})
+
+        for refused in (made, renamed):
+            assert (refused.status_code, refused.json()) == (400, {"name": ["Invalid group name."]})
+        assert world.group(inventory, name="ungrouped")["name"] == "ungrouped"
+
+
+class TestMostHostsOfAnOrganization:
+    def test_are_counted_by_name_over_its_inventories(self, world: World) -> None:
+        organization = world.organization(name=new_name("Small"), max_hosts=2)
+        first, second = (world.inventory(organization=organization["id"]) for _ in range(2))
+        world.host(first, name="a")
+        last = world.host(first, name="b")
+        group = world.group(first)
+
+        again = world.admin.post("/api/v2/hosts/", json={"name": "a", "inventory": second["id"]})
+        refused = [
+            world.admin.post("/api/v2/hosts/", json={"name": "c", "inventory": second["id"]}),
+            world.admin.post(f"/api/v2/groups/{group['id']}/hosts/", json={"name": "c"}),
+            world.admin.patch(last["url"], json={"name": "c"}),
+        ]
+
+        assert again.status_code == 201
+        name = organization["name"]
+        told = f"The organization {name} has 2 hosts and may have 2: ask an administrator to raise its limit."
+        assert [(answer.status_code, answer.json()) for answer in refused] == [(403, {"detail": told})] * 3
+        assert world.admin.patch(last["url"], json={"enabled": False}).status_code == 200
+        world.admin.patch(organization["url"], json={"max_hosts": 0})
+        assert world.host(second, name="c")["name"] == "c"
+
+
+class TestPortOfAHost:
+    def test_becomes_a_variable(self, world: World) -> None:
+        inventory = world.inventory()
+
+        host = world.host(inventory, name="h2:2222", variables="a: 1\nansible_port: 1")
+
+        assert (host["name"], json.loads(host["variables"])) == ("h2", {"a": 1, "ansible_port": 2222})
+        changed = world.admin.patch(host["url"], json={"name": "h3:65535"}).json()
+        assert (changed["name"], json.loads(changed["variables"])) == ("h3", {"a": 1, "ansible_port": 65535})
+
+    def test_does_not_make_another_host_of_it(self, world: World) -> None:
+        inventory = world.inventory()
+        world.host(inventory, name="h2")
+
+        refused = world.admin.post("/api/v2/hosts/", json={"name": "h2:22", "inventory": inventory["id"]})
+
+        assert (refused.status_code, list(refused.json())) == (400, ["__all__"])
+
+    @pytest.mark.parametrize("name", ["2001:db8::1", "::1", "[2001:db8::1]:22", "plain"])
+    def test_is_not_seen_in_other_names(self, world: World, name: str) -> None:
+        host = world.host(world.inventory(), name=name)
+
+        assert (host["name"], host["variables"]) == (name, "")
+
+    @pytest.mark.parametrize("port", ["0", "65536", "0000099999", "x", "", "-1", "2²"])
+    def test_must_be_one(self, world: World, port: str) -> None:
+        inventory = world.inventory()
+
+        refused = world.admin.post("/api/v2/hosts/", json={"name": f"h:{port}", "inventory": inventory["id"]})
+
+        assert (refused.status_code, refused.json()) == (400, {"name": [f"Invalid port specification: {port}"]})
 
 
 @pytest.mark.parametrize("kind", ["inventories", "hosts", "groups"])
@@ -188,6 +258,42 @@ def test_labels_take_the_organization_of_what_they_are_put_on(world: World) -> N
         "count": 1,
         "results": [{"id": label["id"], "name": label["name"]}],
     }
+
+
+class TestLabelsByName:
+    """The labels of whatever has some: those that exist already are put on it, not made again."""
+
+    @pytest.mark.parametrize("kind", ["inventories", "job_templates"])
+    def test_an_existing_one_is_attached(self, world: World, kind: str) -> None:
+        made = world.template() if kind == "job_templates" else world.inventory()
+        body = {"name": new_name("label"), "organization": made["organization"]}
+        label = world.post("labels", **body)
+
+        answers = [world.admin.post(made["related"]["labels"], json=body) for _ in range(2)]
+
+        assert [(each.status_code, each.text) for each in answers] == [(204, ""), (204, "")]
+        assert [each["id"] for each in world.get(f"{kind}/{made['id']}/labels")["results"]] == [label["id"]]
+        assert world.get("labels", name=body["name"])["count"] == 1
+
+    def test_a_new_one_is_made_in_the_organization_that_is_named(self, world: World) -> None:
+        inventory, other = world.inventory(), world.organization()
+
+        label = world.post(f"inventories/{inventory['id']}/labels", name=new_name("label"), organization=other["id"])
+
+        assert label["organization"] == other["id"]
+        assert world.get(f"inventories/{inventory['id']}/labels")["count"] == 1
+
+    def test_one_that_the_caller_may_not_see_is_refused(self, world: World) -> None:
+        inventory = world.inventory()
+        hidden = world.post("labels", name=new_name("label"), organization=world.organization()["id"])
+        client = world.client(("inventory", inventory["id"], "admin_role"))
+
+        answer = client.post(
+            inventory["related"]["labels"], json={name: hidden[name] for name in ("name", "organization")}
+        )
+
+        assert answer.status_code == 403
+        assert world.get(f"inventories/{inventory['id']}/labels")["count"] == 0
 
 
 def test_a_host_filter_is_for_smart_inventories(world: World) -> None:

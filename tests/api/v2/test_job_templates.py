@@ -22,6 +22,9 @@ class TestCreate:
         [
             ({"project": None}, {"project": ["This field is required."]}),
             ({"playbook": ""}, {"playbook": ["Must select playbook for project."]}),
+            ({"playbook": "../x"}, {"playbook": ["A playbook is a path inside its project."]}),
+            ({"playbook": "a/../../x"}, {"playbook": ["A playbook is a path inside its project."]}),
+            ({"playbook": "/etc/x"}, {"playbook": ["A playbook is a path inside its project."]}),
             ({"inventory": None}, {"inventory": ["Must either set a default value or ask to prompt on launch."]}),
             ({"scm_branch": "x"}, {"scm_branch": ["Project does not allow overriding branch."]}),
             ({"ask_scm_branch_on_launch": True}, {"ask_scm_branch_on_launch": ["Project does not allow overriding branch."]}),  # noqa: E501  the message in one piece

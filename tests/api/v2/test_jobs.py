@@ -7,10 +7,11 @@ import pytest
 from sqlalchemy import func, select
 
 from core.db import Database
-from models.events import JobEvent
+from models.events import JobEvent, store_events
 from models.settings import Setting
+from models.unified import unified_job_credentials
 from tests.api.conftest import RecordedRuns
-from tests.api.world import World
+from tests.api.world import World, make_event
 
 RED = "\x1b[0;31m"
 OFF = "\x1b[0m"
@@ -131,6 +132,20 @@ class TestEvents:
         assert counters(event__in="runner_on_ok,playbook_on_start", search="PLAY") == [1]
         assert counters(failed="true") == []
 
+    def test_are_found_under_the_kind_of_their_run_only(self, world: World, database: Database, job: int) -> None:
+        git = world.project(scm_type="git", scm_url="https://example.org/x.git")
+        update = world.get(f"projects/{git['id']}/project_updates")["results"][0]["id"]
+        with database.transaction() as session:
+            store_events(session, update, [make_event(0, "fetched")])
+        of_job = world.get(f"jobs/{job}/job_events")["results"][0]["id"]
+        of_update = world.get(f"project_updates/{update}/events")["results"][0]["id"]
+
+        def status(path: str) -> int:
+            return world.admin.get(f"/api/v2/{path}/").status_code
+
+        assert [status(f"job_events/{of_job}"), status(f"project_update_events/{of_update}")] == [200, 200]
+        assert [status(f"job_events/{of_update}"), status(f"project_update_events/{of_job}")] == [404, 404]
+
     def test_have_children(self, world: World, job: int) -> None:
         first = world.get(f"jobs/{job}/job_events")["results"][0]
 
@@ -156,6 +171,43 @@ class TestEvents:
 
         assert shown() == "x" * 1023 + "…"
         assert shown(no_truncate="True") == "x" * 5000
+
+    @pytest.mark.parametrize(("most", "shown"), [(3, "xx…"), (0, "x" * 5000)])
+    def test_how_much_of_it_lists_show_is_a_setting(
+        self, world: World, database: Database, most: int, shown: str
+    ) -> None:
+        job = world.job(world.template(), lines=("x" * 5000,))
+        with database.transaction() as session:
+            session.add(Setting(key="EVENT_STDOUT_MAX_BYTES_DISPLAY", value=most))
+        try:
+            listed = world.get(f"jobs/{job}/job_events")["results"][0]["stdout"]
+        finally:
+            with database.transaction() as session:
+                session.delete(session.get_one(Setting, "EVENT_STDOUT_MAX_BYTES_DISPLAY"))
+
+        assert listed == shown
+
+
+@pytest.mark.parametrize(
+    ("namespace", "inputs", "needed"),
+    [
+        ("ssh", {"username": "ASK", "password": "ASK"}, ["ssh_password"]),
+        ("ssh", {"username": "ASK", "become_method": "ASK"}, []),
+        ("vault", {"vault_password": "ASK", "vault_id": ""}, ["vault_password"]),
+        ("vault", {"vault_password": "ASK", "vault_id": "dev"}, ["vault_password.dev"]),
+        ("scm", {"username": "ASK"}, []),
+    ],
+)
+def test_a_job_needs_the_passwords_that_its_launch_asked_for(
+    world: World, namespace: str, inputs: dict[str, str], needed: list[str]
+) -> None:
+    job, credential = world.job(world.template()), world.credential(namespace, inputs=inputs)
+    with world.database.transaction() as session:
+        pair = {"unified_job_id": job, "credential_id": credential["id"]}
+        session.execute(unified_job_credentials.insert().values(**pair))
+
+    assert world.get(f"jobs/{job}")["passwords_needed_to_start"] == needed
+    assert world.get(f"jobs/{job}/relaunch")["passwords_needed_to_start"] == needed
 
 
 class TestActions:

@@ -175,6 +175,18 @@ def test_a_manual_project_shows_its_folder_as_it_is(world: World, services: Serv
     assert world.admin.get(made["related"]["inventory_files"]).json() == ["hosts.ini"]
 
 
+def test_a_manual_project_without_a_folder_shows_nothing_of_others(world: World, services: Services) -> None:
+    folder = services.settings.manual_projects_dir / new_name("folder")
+    folder.mkdir(parents=True)
+    (folder / "site.yml").write_text("- hosts: all\n")
+    (folder / "hosts.ini").write_text("[web]\na\n")
+
+    made = world.project()
+
+    assert world.admin.get(made["related"]["playbooks"]).json() == []
+    assert world.admin.get(made["related"]["inventory_files"]).json() == []
+
+
 def test_content_shows_as_of_the_last_update(world: World) -> None:
     made = world.project(**GIT)
     with world.database.transaction() as session:

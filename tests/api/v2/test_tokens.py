@@ -49,6 +49,19 @@ class TestCreate:
         assert answer.json()["scope"] == "read"
         assert len(answer.json()["token"]) >= 32
 
+    @pytest.mark.parametrize("path", ["tokens", "personal_tokens"])
+    def test_is_offered_to_oneself_only(self, client: httpx.Client, user: User, admin: httpx.Client, path: str) -> None:
+        def offered(caller: httpx.Client, key: object) -> tuple[bool, bool]:
+            answer = caller.options(f"/api/v2/users/{key}/{path}/")
+            assert answer.status_code == 200
+            return "POST" in answer.json()["actions"], "POST" in answer.headers["allow"]
+
+        assert [offered(client, key) for key in (user.id, user.username)] == [(True, True)] * 2
+        assert offered(admin, user.id) == (False, False)
+        assert offered(client, 99999999) == (False, False)
+        fields = client.options(f"/api/v2/users/{user.id}/{path}/").json()["actions"]["POST"]
+        assert set(fields) == {"description", "scope"}
+
     def test_needs_no_body(self, client: httpx.Client) -> None:
         assert client.post("/api/v2/tokens/").json()["scope"] == "write"
 

@@ -1,6 +1,7 @@
 """Users over the API: who sees and changes whom, and that passwords only ever go in."""
 
 from collections.abc import Callable
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -17,7 +18,9 @@ from make import (
 from core.db import Database
 from models.access import create_roles, grant
 from models.organizations import Organization, Team
+from models.settings import Setting
 from models.users import User
+from tests.api.world import World, new_name
 
 MakeUser = Callable[..., User]
 MakeClient = Callable[..., httpx.Client]
@@ -175,6 +178,43 @@ class TestRead:
         user = make_user()
 
         assert admin.get(f"/api/v2/users/{user.username}/").json()["id"] == user.id
+
+
+class TestAnsibleIds:
+    def test_are_uuids_of_one_object_each_and_stay(self, world: World) -> None:
+        organization = world.organization()
+        team = world.post("teams", name=new_name("team"), organization=organization["id"])
+        user = world.user()
+        paths = {"organization": "organizations", "team": "teams", "user": "users"}
+        ids = {"organization": organization["id"], "team": team["id"], "user": user.id}
+
+        def resource(kind: str) -> dict[str, str]:
+            found: dict[str, str] = world.get(f"{paths[kind]}/{ids[kind]}")["summary_fields"]["resource"]
+            return found
+
+        shown = {kind: resource(kind) for kind in paths}
+
+        assert [each["resource_type"] for each in shown.values()] == [f"shared.{kind}" for kind in paths]
+        assert len({UUID(each["ansible_id"]) for each in shown.values()}) == 3
+        assert {kind: resource(kind) for kind in paths} == shown
+        mine = world.client(user=user).get("/api/v2/me/").json()["results"][0]
+        assert mine["summary_fields"]["resource"] == shown["user"]
+
+    def test_differ_between_installations(self, world: World) -> None:
+        user = world.user()
+
+        def ansible_id() -> str:
+            found: str = world.get(f"users/{user.id}")["summary_fields"]["resource"]["ansible_id"]
+            return found
+
+        before = ansible_id()
+        with world.database.transaction() as session:
+            session.add(Setting(key="INSTALL_UUID", value=str(uuid4())))
+        try:
+            assert ansible_id() != before
+        finally:
+            with world.database.transaction() as session:
+                session.delete(session.get_one(Setting, "INSTALL_UUID"))
 
 
 class TestChange:
