@@ -38,6 +38,7 @@ from api.v2.survey import SURVEY
 from core.errors import Forbidden, Invalid
 from models.access import Actor, has_role
 from models.credentials import KINDS_FOR_JOBS, Credential, CredentialType
+from models.inventories import Inventory
 from models.job_templates import JobTemplate, leaves_the_project
 from models.launch import launch_job
 from models.launch_form import ASK_FLAGS, launch_data, template_credentials
