@@ -47,8 +47,8 @@ def start(services: WorkerServices, database: Database, tmp_path: Path) -> Calla
     def start() -> tuple[int, Run]:
         with database.transaction() as session:
             job_id = make_job(session, status="running").id
-        inventory = "localhost ansible_connection=local,"
-        variables = ["--extra-vars", f"journal={tmp_path}/journal pause=60"]
+        inventory = "localhost,"
+        variables = ["--connection=local", "--extra-vars", f"journal={tmp_path}/journal pause=60"]
         run = services.run_host.start(
             RunSpec(
                 f"job-{job_id}",
