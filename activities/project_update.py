@@ -14,7 +14,7 @@ from activities.scm.source import Remote, ScmCredential, parse_remote
 from activities.scm_access import scm_credential, scm_source
 from activities.services import WorkerServices, cancel_requested, given_up, heartbeats, translated
 from models import runs
-from models.projects import Project, ProjectUpdate
+from models.projects import SOURCE, Project, ProjectUpdate
 from models.unified import FINISHED, JobStatus
 from workflows.contracts import Outcome, RunRef
 
@@ -75,7 +75,7 @@ class ProjectUpdates:
 
 def _same_source(project: Project, run: ProjectUpdate) -> bool:
     """Not if somebody has pointed the project elsewhere since: what this update found is not what it holds then."""
-    return all(getattr(project, name) == getattr(run, name) for name in ("scm_url", "scm_branch", "scm_refspec"))
+    return all(getattr(project, name) == getattr(run, name) for name in SOURCE)
 
 
 def _remote(url: str, credential: ScmCredential) -> Remote:

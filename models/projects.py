@@ -8,6 +8,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from models.base import Json, Timestamp, nullify
 from models.unified import JobStatus, UnifiedJob, UnifiedJobTemplate
 
+# A change of one of these makes what was fetched before stale.
+SOURCE = ("scm_type", "scm_url", "scm_branch", "scm_refspec")
+
 
 class _Scm:
     """The columns that an update copies from its project, so that it runs what was asked when it was asked."""

@@ -220,12 +220,13 @@ def search_condition(resource: Resource, row: Source, actor: Actor, text: str) -
 
 def where(resource: Resource, row: Source, actor: Actor, query: Pairs) -> list[ColumnElement[bool]]:
     """The conditions of a query string. Raises Invalid, Forbidden."""
-    words = (len(text.replace(",", " ").split()) if key.endswith("search") else 1 for key, text in _conditions(query))
+    asked = [(key, text) for key, text in query if key not in RESERVED]
+    words = (len(text.replace(",", " ").split()) if key.endswith("search") else 1 for key, text in asked)
     _refuse_too_many(sum(words), "conditions")
     together = Conjunction(resource, row, actor)
     alone: list[ColumnElement[bool]] = []
     any_of: list[ColumnElement[bool]] = []
-    for key, text in _conditions(query):
+    for key, text in asked:
         if key == "search":
             alone += [search_condition(resource, row, actor, term) for term in text.replace(",", " ").split()]
             continue
@@ -266,10 +267,6 @@ def _role_level(resource: Resource, row: Source, actor: Actor, level: str) -> Co
         raise Invalid(f"{resource.model.__name__} has no role named '{level}'")
     organization = row.col("organization_id") if "organization" in resource.all_fields else None
     return may(actor, resource.type, level, row.id, organization)
-
-
-def _conditions(query: Pairs) -> Pairs:
-    return [(key, text) for key, text in query if key not in RESERVED]
 
 
 def _refuse_too_many(count: int, noun: str) -> None:

@@ -103,7 +103,6 @@ def create(call: Call, resource: Resource, data: Mapping[str, Any], fixed: Mappi
         elif each.default is not MISSING:
             change.values[each.name] = each.default() if callable(each.default) else each.default
     _check(change)
-    _check_parent(change)
     return _save(change)
 
 
@@ -116,7 +115,6 @@ def update(call: Call, resource: Resource, before: Any, data: Mapping[str, Any],
         elif each.required and not partial:
             change.fail(each.name, "This field is required.")
     _check(change)
-    _check_parent(change)
     return _save(change)
 
 
@@ -142,6 +140,7 @@ def _check(change: Change) -> None:
         change.resource.validate(change)
     change.stop_if_invalid()
     _check_unique(change)
+    _check_parent(change)
 
 
 def _check_references(change: Change) -> None:

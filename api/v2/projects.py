@@ -35,7 +35,7 @@ from models.credentials import Credential, CredentialType
 from models.job_templates import JobTemplate
 from models.jobs import Job
 from models.project_updates import launch_project_update
-from models.projects import Project, ProjectUpdate
+from models.projects import SOURCE, Project, ProjectUpdate
 from models.unified import UnifiedJob
 
 SCM_TYPES = choices(
@@ -44,8 +44,6 @@ SCM_TYPES = choices(
 )  # fmt: skip
 SCHEMES = ("http", "https", "ssh", "git", "git+ssh", "ssh+git", "file")
 PASSWORD_IN_URL = re.compile(r"[^:/]+://[^/?#]*:[^/?#]*@")
-# A change of one of these makes what is there stale.
-SOURCE = ("scm_type", "scm_url", "scm_branch", "scm_refspec")
 
 admin = role("project", "admin_role")
 

@@ -1,5 +1,8 @@
 """Projects and their updates."""
 
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -175,12 +178,19 @@ def test_a_manual_project_shows_its_folder_as_it_is(world: World, services: Serv
     assert world.admin.get(made["related"]["inventory_files"]).json() == ["hosts.ini"]
 
 
-def test_a_manual_project_without_a_folder_shows_nothing_of_others(world: World, services: Services) -> None:
+@pytest.fixture
+def folder_of_nobody(services: Services) -> Iterator[Path]:
+    """Gone afterwards: who lists unused folders would find it."""
     folder = services.settings.manual_projects_dir / new_name("folder")
     folder.mkdir(parents=True)
     (folder / "site.yml").write_text("- hosts: all\n")
     (folder / "hosts.ini").write_text("[web]\na\n")
+    yield folder
+    shutil.rmtree(folder)
 
+
+@pytest.mark.usefixtures("folder_of_nobody")
+def test_a_manual_project_without_a_folder_shows_nothing_of_others(world: World) -> None:
     made = world.project()
 
     assert world.admin.get(made["related"]["playbooks"]).json() == []
