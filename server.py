@@ -9,8 +9,6 @@ import socket
 
 import uvicorn
 import uvloop
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
 
 import migrations
 from api.app import create_app
@@ -31,7 +29,7 @@ BACKLOG = 1024
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is under way. Main thread only. Raises StartupError."""
-    database = _open_database(settings)
+    database = migrations.open_database(settings.database_url, settings.database_pool_size)
     listener = _listen(settings.host, settings.port)
     try:
         uvloop.run(_serve(settings, database, listener))
@@ -67,21 +65,6 @@ async def _serve(settings: Settings, database: Database, listener: socket.socket
     logger.info("serving on http://%s:%d", f"[{host}]" if ":" in host else host, port)
     await uvicorn.Server(config).serve(sockets=[listener])
     logger.info("stopped")
-
-
-def _open_database(settings: Settings) -> Database:
-    if not settings.database_url:
-        raise StartupError("No database to use: set FORGE_DATABASE_URL (postgresql://...), or start `forge up`.")
-    database = Database(settings.database_url, pool_size=settings.database_pool_size)
-    try:
-        with database.transaction() as session:
-            migrations.check(session)
-    except OperationalError as error:
-        database.dispose()
-        shown = make_url(settings.database_url).render_as_string(hide_password=True)
-        reason = str(error.orig).strip().splitlines()[0]
-        raise StartupError(f"Cannot use the database {shown}: {reason}. Check FORGE_DATABASE_URL.") from error
-    return database
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -8,20 +8,22 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from importlib import resources
+from typing import Any
 
 import psutil
 from sqlalchemy import select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+import migrations
 from activities.playbook import Playbooks, checkouts
 from activities.project_update import ProjectUpdates
 from activities.runhost.client import RunHost, private_runs_dir
@@ -78,19 +80,14 @@ def build_services(settings: Settings, client: Client, database: Database, *, se
 
 
 def build_workers(services: WorkerServices, executor: ThreadPoolExecutor) -> list[Worker]:
-    """One worker per queue; each says for itself how much it takes at once."""
+    """One worker per queue that this host always serves; each says for itself how much it takes at once."""
     state, playbooks, updates, sweeps = (
         RunState(services),
         Playbooks(services),
         ProjectUpdates(services),
         Sweeps(services),
     )
-    common = {
-        "activity_executor": executor,
-        "graceful_shutdown_timeout": GRACEFUL,
-        "max_heartbeat_throttle_interval": HEARTBEAT_THROTTLE,
-        "default_heartbeat_throttle_interval": HEARTBEAT_THROTTLE,
-    }
+    common = _common(executor)
     control = Worker(
         services.client,
         task_queue=CONTROL_QUEUE,
@@ -100,6 +97,7 @@ def build_workers(services: WorkerServices, executor: ThreadPoolExecutor) -> lis
             state.discard_run,
             state.take_turn,
             state.release_claim,
+            state.release_turn,
             state.finish_run,
             sweeps.sweep,
             sweeps.close_lost,
@@ -107,20 +105,61 @@ def build_workers(services: WorkerServices, executor: ThreadPoolExecutor) -> lis
         ],
         workflow_runner=WORKFLOW_RUNNER,
         max_concurrent_activities=CONTROL_ACTIVITIES,
-        **common,  # type: ignore[arg-type]
+        **common,
     )
-    groups = [
-        Worker(services.client, task_queue=group_queue(name), activities=[state.claim_run], **common)  # type: ignore[arg-type]
-        for name in group_names(services.settings)
-    ]
     node = Worker(
         services.client,
         task_queue=node_queue(services.node),
         activities=[playbooks.run_playbook, playbooks.clean_run],
         max_concurrent_activities=MOST_PLAYBOOKS,
-        **common,  # type: ignore[arg-type]
+        **common,
     )
-    return [control, *groups, node]
+    return [control, node]
+
+
+def _common(executor: ThreadPoolExecutor) -> dict[str, Any]:
+    return {
+        "activity_executor": executor,
+        "graceful_shutdown_timeout": GRACEFUL,
+        "max_heartbeat_throttle_interval": HEARTBEAT_THROTTLE,
+        "default_heartbeat_throttle_interval": HEARTBEAT_THROTTLE,
+    }
+
+
+class GroupQueues:
+    """The queues of the instance groups that this host is in. An administrator may change which ones while it runs."""
+
+    def __init__(self, services: WorkerServices, executor: ThreadPoolExecutor) -> None:
+        self._services = services
+        self._executor = executor
+        self._state = RunState(services)
+        self._serving: dict[str, tuple[Worker, asyncio.Task[None]]] = {}
+
+    async def serve(self, names: Sequence[str]) -> None:
+        """From now on the queues of these groups, and no others. Raises what ended a queue's worker meanwhile."""
+        for name in self._serving.keys() - set(names):
+            log.info("does not serve instance group %s any more", name)
+            await self._end(name)
+        for name in names:
+            if name not in self._serving:
+                worker = Worker(
+                    self._services.client,
+                    task_queue=group_queue(name),
+                    activities=[self._state.claim_run],
+                    **_common(self._executor),
+                )
+                self._serving[name] = worker, asyncio.create_task(worker.run())
+                log.info("serves instance group %s", name)
+            elif (task := self._serving[name][1]).done():
+                task.result()
+
+    async def close(self) -> None:
+        await asyncio.gather(*map(self._end, list(self._serving)))
+
+    async def _end(self, name: str) -> None:
+        worker, task = self._serving.pop(name)
+        await worker.shutdown()
+        await task
 
 
 def group_names(settings: Settings) -> list[str]:
@@ -150,18 +189,17 @@ class Instance:
                 capacity=self._settings.capacity,
             )
 
-    async def beat(self) -> None:
-        while True:
-            await asyncio.sleep(INSTANCE_BEAT.total_seconds())
-            try:
-                if not await asyncio.to_thread(self._beat):
-                    await asyncio.to_thread(self.register)  # somebody deleted it, but here we are
-            except DBAPIError as error:
-                log.warning("heartbeat of this instance not written: %s", error.orig)
-
-    def _beat(self) -> bool:
+    def beat(self) -> list[str]:
+        """Say that this host is still there. Returns the groups that it is in."""
         with self._database.transaction() as session:
-            return instances.beat(session, self._id, self._cpus, self._memory, self._settings.capacity)
+            there = instances.beat(session, self._id, self._cpus, self._memory, self._settings.capacity)
+        if not there:
+            self.register()  # somebody deleted it, but here we are
+        return self.groups()
+
+    def groups(self) -> list[str]:
+        with self._database.transaction() as session:
+            return instances.group_names(session, self._id)
 
     def leave(self) -> None:
         with self._database.transaction() as session:
@@ -208,13 +246,24 @@ def forget_deleted_projects(services: WorkerServices) -> None:
         services.projects.remove(project_id)
 
 
+async def keep_alive(instance: Instance, queues: GroupQueues) -> None:
+    while True:
+        await asyncio.sleep(INSTANCE_BEAT.total_seconds())
+        try:
+            groups = await asyncio.to_thread(instance.beat)
+        except SQLAlchemyError as error:  # a database that is away, or a pool whose connections all wait for it
+            log.warning("heartbeat of this instance not written: %s", error)
+        else:
+            await queues.serve(groups)
+
+
 async def keep_tidy(services: WorkerServices) -> None:
     while True:
         await asyncio.sleep(TIDY_EVERY.total_seconds())
         try:
             await asyncio.to_thread(end_stale_runs, services)
             await asyncio.to_thread(forget_deleted_projects, services)
-        except (DBAPIError, OSError) as error:
+        except (SQLAlchemyError, OSError) as error:
             log.warning("did not tidy up: %s", error)
 
 
@@ -239,9 +288,7 @@ async def start_maintenance(client: Client) -> None:
 
 async def work(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT."""
-    if settings.database_url is None:
-        raise StartupError("No database to work on: set FORGE_DATABASE_URL, or start `forge up`.")
-    database = Database(settings.database_url, settings.database_pool_size)
+    database = migrations.open_database(settings.database_url, settings.database_pool_size)
     instance = Instance(settings, database)
     try:
         client = await connect(settings)
@@ -257,17 +304,29 @@ async def work(settings: Settings) -> None:
             async with AsyncExitStack() as stack:
                 for worker in build_workers(services, executor):
                     await stack.enter_async_context(worker)
+                queues = GroupQueues(services, executor)
+                stack.push_async_callback(queues.close)
+                await queues.serve(await asyncio.to_thread(instance.groups))
                 await start_maintenance(client)
-                chores = [asyncio.create_task(chore) for chore in (instance.beat(), keep_tidy(services))]
-                log.info("ready: instance %s serves %s", settings.node_name, ", ".join(group_names(settings)))
-                await stop.wait()
+                log.info("ready: instance %s", settings.node_name)
+                await _until(stop, keep_alive(instance, queues), keep_tidy(services))
                 log.info("stopping")
                 asyncio.get_running_loop().call_later(LONGEST_STOP, _give_up)
-                for chore in chores:
-                    chore.cancel()
         await asyncio.to_thread(instance.leave)
     finally:
         database.dispose()
+
+
+async def _until(stop: asyncio.Event, *chores: Coroutine[Any, Any, None]) -> None:
+    """Do the chores until it is time to stop. Raises what ends a chore: a worker that looks well and is not would be
+    worse than one that is started anew."""
+    tasks = [asyncio.create_task(chore) for chore in chores]
+    stopping = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    for task in [stopping, *tasks]:
+        task.cancel()
+    for task in done - {stopping}:
+        task.result()
 
 
 def _give_up() -> None:

@@ -50,6 +50,7 @@ def assemble(session: Session, services: WorkerServices, job: Job, project: Proj
     if names_a_file(job.limit):
         raise Invalid("The limit of this job names a file (@...), which is not allowed.")
     injection, answers = _inputs(session, services, job, path_of)
+    secrets = [*injection.secrets, *answers.values()]
     files = dict(injection.files)
     options = _options(job)
     if len(job.limit) > LONGEST_LIMIT:
@@ -79,14 +80,21 @@ def assemble(session: Session, services: WorkerServices, job: Job, project: Proj
         files=files,
         timeout=max(job.timeout, 0),
         idle_timeout=get_setting(session, "DEFAULT_JOB_IDLE_TIMEOUT"),
+        note=note_of(services, job.id, secrets),
     )
-    return Assembly(spec, [*injection.secrets, *answers.values()], inventory_hosts(session, job))
+    return Assembly(spec, secrets, inventory_hosts(session, job))
 
 
-def secrets_and_hosts(session: Session, services: WorkerServices, job: Job) -> tuple[list[str], dict[str, int]]:
-    """What a worker needs that only attaches to a run: the values to mask and the hosts by name."""
-    injection, answers = _inputs(session, services, job, Path)
-    return [*injection.secrets, *answers.values()], inventory_hosts(session, job)
+def note_of(services: WorkerServices, job_id: int, secrets: list[str]) -> str:
+    """What is to be masked in the run's output, encrypted. It stays with the run: its credentials may be changed or
+    deleted while it runs, and a worker that attaches to it later still has to hide what it was given."""
+    return services.secrets.encrypt(orjson.dumps(secrets).decode(), f"job:{job_id}:note")
+
+
+def secrets_of(services: WorkerServices, job_id: int, note: str) -> list[str]:
+    """What `note_of` noted."""
+    noted: list[str] = orjson.loads(services.secrets.decrypt(note, f"job:{job_id}:note"))
+    return noted
 
 
 def _inputs(

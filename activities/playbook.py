@@ -12,7 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.assembly import assemble, secrets_and_hosts
+from activities.assembly import assemble, inventory_hosts, secrets_of
 from activities.output import EventStore, Masker, mask_environment
 from activities.runhost.client import Run, RunVanished
 from activities.runhost.protocol import RunStatus
@@ -77,8 +77,8 @@ class _PlaybookRun:
         self._masker = Masker([])
 
     def drive(self) -> Outcome:
-        run = self._services.run_host.find(self._run_id)
-        with heartbeats():
+        with heartbeats(), self._services.starting(self._job_id):
+            run = self._services.run_host.find(self._run_id)
             following = self._start() if run is None else self._attach(run)
         return following if isinstance(following, Outcome) else self._follow(*following)
 
@@ -154,8 +154,7 @@ class _PlaybookRun:
             job = session.get(Job, self._job_id)
             if job is None or job.status in FINISHED:
                 return self._over()
-            secrets, host_ids = secrets_and_hosts(session, self._services, job)
-            store = self._store(secrets, host_ids)
+            store = self._store(secrets_of(self._services, self._job_id, run.note), inventory_hosts(session, job))
             store.stored = job.events_stored
         return run, store
 

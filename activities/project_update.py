@@ -18,6 +18,8 @@ from models.projects import SOURCE, Project, ProjectUpdate
 from models.unified import FINISHED, JobStatus
 from workflows.contracts import Outcome, RunRef
 
+ATTEMPTS = 3  # at a server that does not answer
+
 
 class ProjectUpdates:
     def __init__(self, services: WorkerServices) -> None:
@@ -39,7 +41,8 @@ class ProjectUpdates:
                 return Outcome(JobStatus.ERROR, "The project of this update was deleted.")
             source = scm_source(run)
             credential = scm_credential(session, self._services.secrets, run.credential_id)
-            runs.begin(session, run_id, self._services.node)
+            if not runs.begin(session, run_id, self._services.node):
+                runs.move(session, run_id, self._services.node)
             remote = _remote(run.scm_url, credential)
             args = f"sync {remote.url} {run.scm_branch}".strip()
             runs.record_start(session, run_id, args=args, cwd="", env={"LC_ALL": "C"})
@@ -90,14 +93,9 @@ def _failed(error: ScmError) -> Outcome:
         if not cancel_requested():
             raise given_up()
         return Outcome(JobStatus.CANCELED)
-    if error.transient and activity.info().attempt < _attempts():
+    if error.transient and activity.info().attempt < ATTEMPTS:
         raise ApplicationError(error.message, type=error.code)
     return Outcome(JobStatus.FAILED, error.message)
-
-
-def _attempts() -> int:
-    policy = activity.info().retry_policy
-    return policy.maximum_attempts if policy else 1
 
 
 class _LineOutput:

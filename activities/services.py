@@ -6,8 +6,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 from sqlalchemy.exc import DBAPIError
 from temporalio import activity
@@ -26,7 +27,13 @@ from workflows.contracts import workflow_id
 log = logging.getLogger("forge.activities")
 T = TypeVar("T")
 LOCK_NOT_AVAILABLE = "55P03"
+READ_ONLY = "25006"  # of a server that is, in a failover, not yet or not any more the primary
 HEARTBEAT_SECONDS = 1.0
+
+
+class _Lock:
+    def __init__(self) -> None:
+        self.held = threading.Lock()
 
 
 @dataclass
@@ -38,10 +45,19 @@ class WorkerServices:
     run_host: RunHost
     projects: ProjectCache
     searchable: bool = True  # the Temporal namespace knows Forge's search attributes
+    _starting: "WeakValueDictionary[int, _Lock]" = field(default_factory=WeakValueDictionary)
 
     @property
     def node(self) -> str:
         return self.settings.node_name
+
+    @contextmanager
+    def starting(self, run_id: int) -> Iterator[None]:
+        """One attempt at a time for one run. Temporal may begin another when it has not heard of the first one for a
+        while, and both would make the same directories."""
+        lock = self._starting.setdefault(run_id, _Lock())  # there for as long as somebody has it
+        with lock.held:
+            yield
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Run blocking database work off the event loop, with errors translated."""
@@ -110,4 +126,4 @@ def translated() -> Iterator[None]:
 def _passes(error: DBAPIError) -> bool:
     """Errors that go away by themselves: no code means that the connection was lost or refused."""
     code = getattr(error.orig, "pgcode", None)
-    return code is None or code == LOCK_NOT_AVAILABLE or code[:2] in {"08", "40", "53", "57", "58"}
+    return code is None or code in (LOCK_NOT_AVAILABLE, READ_ONLY) or code[:2] in {"08", "40", "53", "57", "58"}

@@ -104,6 +104,18 @@ class RunState:
         return await self._services.in_thread(release)
 
     @activity.defn
+    async def release_turn(self, run: RunRef) -> None:
+        """Give back the turn of a run that no worker of its group has taken: it queues up again, in its old place."""
+
+        def release() -> Woken:
+            with self._services.database.transaction() as session:
+                dispatch.lock(session)
+                runs.release_turn(session, run.run_id)
+                return dispatch.grant_waiting(session)
+
+        await self._services.wake(await self._services.in_thread(release))
+
+    @activity.defn
     async def finish_run(self, finish: FinishInput) -> str:
         """Write the end state and grant whoever waited for it. Returns the state that the row is in."""
 

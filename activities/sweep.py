@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Iterable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import func, select
@@ -65,14 +66,16 @@ class Sweeps:
     @activity.defn
     async def close_lost(self) -> int:
         """End the runs whose workflow is not there any more: ended by an operator, or lost with Temporal's data."""
-        candidates = await self._services.in_thread(self._active)
-        lost = await asyncio.gather(*map(self._is_lost, candidates))
-        gone = [run for run, is_lost in zip(candidates, lost, strict=True) if is_lost]
-        if gone:
-            await self._services.wake(await self._services.in_thread(lambda: self._close([row.id for row in gone])))
-        return len(gone)
+        closed, last = 0, 0
+        while page := await self._services.in_thread(partial(self._active, last)):
+            last = page[-1].id
+            for run_id in await _each(self._lost(row) for row in page):
+                if run_id is not None:
+                    await self._services.wake(await self._services.in_thread(partial(self._close, run_id)))
+                    closed += 1
+        return closed
 
-    def _active(self) -> Sequence[Any]:
+    def _active(self, after: int) -> Sequence[Any]:
         with self._services.database.transaction() as session:
             return session.execute(
                 select(UnifiedJob.id, UnifiedJob.type)
@@ -80,26 +83,28 @@ class Sweeps:
                     UnifiedJob.status.in_(ACTIVE),
                     UnifiedJob.work_unit_id != "",
                     UnifiedJob.created < func.now() - LOST_AFTER,
+                    UnifiedJob.id > after,
                 )
                 .order_by(UnifiedJob.id)
                 .limit(AT_ONCE)
             ).all()
 
-    async def _is_lost(self, row: Any) -> bool:
+    async def _lost(self, row: Any) -> int | None:
+        """The run's id if its workflow is not there."""
         try:
             found = await self._services.client.get_workflow_handle(workflow_id(row.type, row.id)).describe()
         except RPCError as error:
             if error.status == RPCStatusCode.NOT_FOUND:
-                return True
+                return int(row.id)
             raise
-        return found.status not in (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.CONTINUED_AS_NEW)
+        there = found.status in (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.CONTINUED_AS_NEW)
+        return None if there else int(row.id)
 
-    def _close(self, ids: Sequence[int]) -> list[tuple[str, int]]:
+    def _close(self, run_id: int) -> list[tuple[str, int]]:
         with self._services.database.transaction() as session:
             dispatch.lock(session)
-            for run_id in ids:
-                log.error("run %s has no workflow any more: closed", run_id)
-                runs.end(session, run_id, JobStatus.ERROR, "The workflow of this run ended without finishing it.")
+            log.error("run %s has no workflow any more: closed", run_id)
+            runs.end(session, run_id, JobStatus.ERROR, "The workflow of this run ended without finishing it.")
             return dispatch.grant_waiting(session)
 
 

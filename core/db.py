@@ -18,6 +18,10 @@ NAMING = {
 }
 
 
+# How a connection learns that the other host is gone without a word (power, network): within some 20 s.
+DEAD_PEER = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2, "tcp_user_timeout": 20_000}
+
+
 class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING)
 
@@ -39,7 +43,7 @@ class Database:
             hide_parameters=True,  # values, secret ones among them, must not get into logs with an error
             json_serializer=_dumps,
             json_deserializer=orjson.loads,
-            connect_args={"connect_timeout": 5, "application_name": "forge"},
+            connect_args={"connect_timeout": 5, "application_name": "forge", **DEAD_PEER},
         )
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
 

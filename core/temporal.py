@@ -8,7 +8,6 @@ from pathlib import Path
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.client import Client
-from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 
 from core.errors import StartupError, Unavailable
@@ -18,20 +17,13 @@ log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 10
 
-# What executions can be searched by in Temporal UI.
-FORGE_TYPE = SearchAttributeKey.for_keyword("ForgeType")
-FORGE_STATUS = SearchAttributeKey.for_keyword("ForgeStatus")
-FORGE_TEMPLATE = SearchAttributeKey.for_keyword("ForgeTemplate")
-FORGE_ORGANIZATION = SearchAttributeKey.for_keyword("ForgeOrganization")
-FORGE_USER = SearchAttributeKey.for_keyword("ForgeUser")
-SEARCH_ATTRIBUTES = (FORGE_TYPE, FORGE_STATUS, FORGE_TEMPLATE, FORGE_ORGANIZATION, FORGE_USER)
+# What executions can be searched by in Temporal UI; all are keywords. `workflows.starting` gives them their values.
+SEARCH_ATTRIBUTES = ("ForgeType", "ForgeStatus", "ForgeTemplate", "ForgeOrganization", "ForgeUser")
 
 
-async def connect(settings: Settings, address: str | None = None, *, lazy: bool = False) -> Client:
-    """A client for `address`, or for the address of the settings.
-
-    `lazy` connects at the first call, so that a server can start while Temporal is away. Raises StartupError when the
-    settings cannot work, Unavailable when nobody answers."""
+async def connect(settings: Settings, address: str | None = None) -> Client:
+    """A client for `address`, or for the address of the settings. Raises StartupError when the settings cannot work,
+    Unavailable when nobody answers."""
     target = address or settings.temporal_address
     if not target:
         raise StartupError("No Temporal to connect to: set FORGE_TEMPORAL_ADDRESS (host:port), or start `forge up`.")
@@ -42,7 +34,6 @@ async def connect(settings: Settings, address: str | None = None, *, lazy: bool 
                 namespace=settings.temporal_namespace,
                 tls=_tls(settings),
                 api_key=settings.temporal_api_key,
-                lazy=lazy,
             )
     except (RuntimeError, TimeoutError) as error:  # the SDK's own for "cannot connect"
         raise Unavailable(unreachable(target)) from error
@@ -61,12 +52,11 @@ async def ensure_search_attributes(client: Client) -> bool:
     """Register what is missing; whether all of them may be used. Idempotent.
 
     An external Temporal may keep this to its operators: Forge then says so and goes on without."""
-    names = [key.name for key in SEARCH_ATTRIBUTES]
     try:
         present = await client.operator_service.list_search_attributes(
             ListSearchAttributesRequest(namespace=client.namespace)
         )
-        missing = [name for name in names if name not in present.custom_attributes]
+        missing = [name for name in SEARCH_ATTRIBUTES if name not in present.custom_attributes]
         if not missing:
             return True
         await client.operator_service.add_search_attributes(
@@ -86,7 +76,7 @@ async def ensure_search_attributes(client: Client) -> bool:
             log.warning(
                 "Temporal does not let Forge register search attributes: ask its operator to add %s (Keyword) to "
                 "namespace %s.",
-                ", ".join(names),
+                ", ".join(SEARCH_ATTRIBUTES),
                 client.namespace,
             )
             return False

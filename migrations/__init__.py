@@ -6,8 +6,11 @@ which merely checks, would carry 8 MB of it for nothing."""
 from pathlib import Path
 
 from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from core.db import Database
 from core.errors import StartupError
 
 _HERE = Path(__file__).parent
@@ -27,6 +30,21 @@ def upgrade(database_url: str) -> None:
 def head() -> str:
     """The newest revision that this code knows."""
     return max(path.name[:4] for path in (_HERE / "versions").glob("[0-9]*.py"))
+
+
+def open_database(url: str | None, pool_size: int) -> Database:
+    """A database that answers and has this code's schema. Raises StartupError."""
+    if not url:
+        raise StartupError("No database to use: set FORGE_DATABASE_URL (postgresql://...), or start `forge up`.")
+    database = Database(url, pool_size)
+    try:
+        with database.transaction() as session:
+            check(session)
+    except OperationalError as error:
+        shown = make_url(url).render_as_string(hide_password=True)
+        reason = str(error.orig).strip().splitlines()[0]
+        raise StartupError(f"Cannot use the database {shown}: {reason}. Check FORGE_DATABASE_URL.") from error
+    return database
 
 
 def check(session: Session) -> None:

@@ -53,6 +53,7 @@ class Candidate:
     granted: bool = False
     begun: bool = True  # its workflow has asked; else it only keeps its place
     waits_for: tuple[int, ...] = ()  # unfinished updates it depends on
+    doomed: bool = False  # one of them failed: its turn is to be told so, which takes no room
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,9 @@ def plan(candidates: Sequence[Candidate], groups: Iterable[Group]) -> Plan:
 
     for run in candidates:
         if run.granted or run.kind == "project_update":
+            continue
+        if run.doomed:
+            result.granted[run.id] = None
             continue
         # What a job runs from is settled before it starts: by its own dependencies, and by the updates that came
         # before it. Those that came later do not hold it up, else frequent updates could do so for ever.
@@ -270,14 +274,18 @@ def _candidates(session: Session, rows: Sequence[Any]) -> list[Candidate]:
     waiting = [row.id for row in rows if row.granted_at is None and row.type == "job"]
     preferred = preferred_groups(session, waiting)
     dependencies: dict[int, list[int]] = defaultdict(list)
+    doomed: set[int] = set()
     pairs = unified_job_dependencies.c
-    for job_id, update_id in session.execute(
-        select(pairs.unified_job_id, pairs.depends_on_id)
+    for job_id, update_id, status in session.execute(
+        select(pairs.unified_job_id, pairs.depends_on_id, UnifiedJob.status)
         .join(UnifiedJob, UnifiedJob.id == pairs.depends_on_id)
-        .where(pairs.unified_job_id.in_(waiting), UnifiedJob.status.not_in(FINISHED))
+        .where(pairs.unified_job_id.in_(waiting), UnifiedJob.status != JobStatus.SUCCESSFUL)
         .order_by(pairs.depends_on_id)
     ):
-        dependencies[job_id].append(update_id)
+        if status in FINISHED:
+            doomed.add(job_id)
+        else:
+            dependencies[job_id].append(update_id)
     return [
         Candidate(
             id=row.id,
@@ -291,6 +299,7 @@ def _candidates(session: Session, rows: Sequence[Any]) -> list[Candidate]:
             granted_group=row.instance_group_id,
             begun=bool(row.work_unit_id),
             waits_for=tuple(dependencies[row.id]),
+            doomed=row.id in doomed,
         )
         for row in rows
         if row.work_unit_id or row.granted_at is not None or row.keeps_place

@@ -162,6 +162,19 @@ def beat(session: Session, instance_id: int, cpus: float, memory: int, capacity:
     return True
 
 
+def group_names(session: Session, instance_id: int) -> list[str]:
+    """The groups that an instance is in, by now: administrators may change that."""
+    members = instance_group_instances.c
+    return list(
+        session.scalars(
+            select(InstanceGroup.name)
+            .join(instance_group_instances, members.instance_group_id == InstanceGroup.id)
+            .where(members.instance_id == instance_id)
+            .order_by(InstanceGroup.name)
+        )
+    )
+
+
 def leave(session: Session, instance_id: int) -> None:
     """The worker stops by itself: nothing is given to it from now on."""
     session.execute(update(Instance).where(Instance.id == instance_id).values(last_seen=None))

@@ -139,6 +139,16 @@ def begin(session: Session, run_id: int, node: str) -> bool:
     return True
 
 
+def move(session: Session, run_id: int, node: str) -> None:
+    """What runs goes on, on another host."""
+    session.execute(
+        update(UnifiedJob)
+        .where(UnifiedJob.id == run_id, UnifiedJob.status == JobStatus.RUNNING)
+        .values(execution_node=node, controller_node=node)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def release_claim(session: Session, run_id: int) -> bool:
     """Take a run back from a host that never began it. False if it did begin, or is over."""
     return (
@@ -150,6 +160,20 @@ def release_claim(session: Session, run_id: int) -> bool:
             .execution_options(synchronize_session=False)
         )
         is not None
+    )
+
+
+def release_turn(session: Session, run_id: int) -> None:
+    """Take back what was granted to a run, unless a host has it by now."""
+    session.execute(
+        update(UnifiedJob)
+        .where(
+            UnifiedJob.id == run_id,
+            UnifiedJob.status.in_((JobStatus.PENDING, JobStatus.WAITING)),
+            UnifiedJob.execution_node == "",
+        )
+        .values(granted_at=None, instance_group_id=None)
+        .execution_options(synchronize_session=False)
     )
 
 

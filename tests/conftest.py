@@ -173,6 +173,17 @@ def fresh_database_url(clone_database: Callable[[str], str], postgres_url: str) 
     run_sql(postgres_url, f"DROP DATABASE {url.rsplit('/', 1)[1]} WITH (FORCE)")
 
 
+@pytest.fixture(scope="module")
+def own_database(clone_database: Callable[[str], str], postgres_url: str) -> Iterator[Database]:
+    """A database of one module's own, where nobody else has committed anything: for tests of what looks at all rows.
+    `database`, and with it `session`, can be overridden with it."""
+    url = clone_database(f"{postgres_url.rsplit('/', 1)[1]}_own")
+    database = Database(url)
+    yield database
+    database.dispose()
+    run_sql(postgres_url, f"DROP DATABASE {url.rsplit('/', 1)[1]} WITH (FORCE)")
+
+
 @pytest.fixture
 def session(database: Database) -> Iterator[Session]:
     """Everything is rolled back at the end, also what the test commits: a commit only ends a savepoint."""

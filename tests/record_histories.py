@@ -16,7 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))  # as pytest does
+sys.path.append(str(Path(__file__).parent))  # after the packages that it has folders for
 
 from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
@@ -101,6 +101,11 @@ async def host_lost(client: Client, world: World) -> Handle:
     return await plain(client, world)
 
 
+async def unclaimed(client: Client, world: World) -> Handle:
+    world.turns[1] = [world.granted_elsewhere, world.granted]
+    return await plain(client, world)
+
+
 async def host_never_began(client: Client, world: World) -> Handle:
     world.claims = ["nobody-here", world.node]
     world.never_began = [True]
@@ -153,6 +158,7 @@ PATHS: dict[str, Recording] = {
     "job_cancelled_while_ending": cancelled_in("finish_run"),
     "job_host_lost": host_lost,
     "job_host_never_began": host_never_began,
+    "job_unclaimed": unclaimed,
     "job_gated_admitted": gated(Admission(True)),
     "job_gated_refused": gated(Admission(False, 403, "No.", ["because"])),
     "job_gated_broken": gated(refusal("scanner broken")),
@@ -178,6 +184,7 @@ async def record(name: str, client: Client) -> None:
 async def main(names: list[str]) -> None:
     contracts.HEARTBEAT_TIMEOUT /= 10  # how long a timer is makes no difference to a replay
     contracts.RETURN_TIMEOUT /= 10
+    contracts.CLAIM_TIMEOUT /= 10
     HISTORIES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as directory:
         prepare_data_dir(Path(directory))

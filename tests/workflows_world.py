@@ -49,6 +49,7 @@ class World:
     admissions: list[Admission | Exception] = field(default_factory=lambda: [Admission(True)])
     never_began: list[bool] = field(default_factory=lambda: [False])
     outcome: Outcome | Exception = SUCCESS
+    swept: SweepResult | Exception = field(default_factory=SweepResult)
     held: set[str] = field(default_factory=set)  # activities that do not return until they are let go or cancelled
     calls: list[tuple[str, Any]] = field(default_factory=list)
     ended: dict[int, Outcome] = field(default_factory=dict)
@@ -65,6 +66,11 @@ class World:
     @property
     def granted(self) -> TurnResult:
         return TurnResult(Turn.GRANTED, self.name)
+
+    @property
+    def granted_elsewhere(self) -> TurnResult:
+        """In a group whose queue nobody serves."""
+        return TurnResult(Turn.GRANTED, f"{self.name}-unserved")
 
     def names(self) -> list[str]:
         return [name for name, _ in self.calls]
@@ -121,6 +127,10 @@ class World:
         return began
 
     @activity.defn
+    async def release_turn(self, run: RunRef) -> None:
+        await self._called("release_turn", run)
+
+    @activity.defn
     async def run_playbook(self, run: RunRef) -> Outcome:
         return await self._work("run_playbook", run)
 
@@ -159,7 +169,9 @@ class World:
     @activity.defn
     async def sweep(self) -> SweepResult:
         await self._called("sweep", None)
-        return SweepResult()
+        if isinstance(self.swept, Exception):
+            raise self.swept
+        return self.swept
 
     @activity.defn
     async def close_lost(self) -> int:
@@ -178,6 +190,7 @@ class World:
                 self.check_gates,
                 self.discard_run,
                 self.release_claim,
+                self.release_turn,
                 self.finish_run,
                 self.update_project,
                 self.sweep,

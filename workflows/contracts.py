@@ -15,8 +15,10 @@ PROJECT_UPDATE = "project_update"
 
 # Short work on the database: it comes back, or the operator is being paged already.
 FAST = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=10))
-# Work that touches other systems: three tries.
+# Work that touches other systems and is theirs to refuse: three tries.
 PATIENT = RetryPolicy(initial_interval=timedelta(seconds=2), maximum_interval=timedelta(seconds=30), maximum_attempts=3)
+# Work that counts failures of other systems itself: retried is only that its worker or the database went away.
+STEADY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=15))
 # A playbook: every further attempt only attaches to the run that the first one started.
 ATTACH = RetryPolicy(initial_interval=timedelta(seconds=1), backoff_coefficient=1.0)
 # Never twice.
@@ -26,6 +28,7 @@ ONCE = RetryPolicy(maximum_attempts=1)
 
 DATABASE_TIMEOUT = timedelta(seconds=60)  # one short transaction, with a database that may be restarting
 HEARTBEAT_TIMEOUT = timedelta(seconds=10)  # a worker that is silent for so long is gone
+CLAIM_TIMEOUT = timedelta(seconds=30)  # how long a granted run waits for a worker of its group to take it
 RETURN_TIMEOUT = timedelta(seconds=15)  # how long a host whose worker is gone has to bring up another
 LONGEST_RUN = timedelta(days=30)  # a run without a timeout of its own
 LONGEST_UPDATE = timedelta(hours=12)
@@ -57,6 +60,11 @@ def workflow_id(kind: str, run_id: int) -> str:
     return f"{kind.replace('_', '-')}-{run_id}"
 
 
+def run_memo(kind: str, run_id: int) -> dict[str, str]:
+    """What leads from an execution in Temporal UI back to the run."""
+    return {"api": f"/api/v2/{kind}s/{run_id}/"}
+
+
 # --- inputs and results -----------------------------------------------------------------------------------------------
 
 
@@ -78,7 +86,7 @@ class RunRef:
 
 @dataclass(frozen=True)
 class Admission:
-    """The answer of the gates. `status` and `code` are those of the HTTP answer when it is a refusal."""
+    """The answer of the gates. `status` is that of the HTTP answer when it is a refusal."""
 
     admitted: bool
     status: int = 0
@@ -132,4 +140,3 @@ class FinishInput:
 class SweepResult:
     started: int = 0
     woken: int = 0
-    closed: int = 0

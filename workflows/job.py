@@ -7,6 +7,7 @@ from temporalio.exceptions import ActivityError, FailureError, TimeoutError, Tim
 
 from workflows.contracts import (
     ATTACH,
+    CLAIM_TIMEOUT,
     CLEAN_TIMEOUT,
     DATABASE_TIMEOUT,
     FAST,
@@ -17,6 +18,7 @@ from workflows.contracts import (
     PATIENT,
     RETURN_TIMEOUT,
     Admission,
+    Claim,
     ClaimInput,
     Outcome,
     RunInput,
@@ -54,11 +56,14 @@ class JobWorkflow(RunWorkflow):
             if not await self._admitted(run):
                 await workflow.wait_condition(workflow.all_handlers_finished)
                 return "blocked"
-            turn = await self.wait_for_turn(run)
-            if turn.turn is Turn.OVER:
-                self.show("over")
-                return "over"
-            outcome = await self._play(run, turn.group)
+            played: Outcome | None = None
+            while played is None:
+                turn = await self.wait_for_turn(run)
+                if turn.turn is Turn.OVER:
+                    self.show("over")
+                    return "over"
+                played = await self._play(run, turn.group)
+            outcome = played
         except (asyncio.CancelledError, FailureError) as error:
             outcome = ended_by(error)
         status = await self.finish(run.run_id, outcome)
@@ -92,15 +97,12 @@ class JobWorkflow(RunWorkflow):
             local_retry_threshold=LOCAL_RETRIES,
         )
 
-    async def _play(self, run: RunInput, group: str) -> Outcome:
+    async def _play(self, run: RunInput, group: str) -> Outcome | None:
+        """None when no worker of the group took the run: it has given back its turn, and asks again."""
         while True:
-            claim = await workflow.execute_activity_method(
-                RunState.claim_run,
-                ClaimInput(run.run_id, group),
-                task_queue=group_queue(group),
-                start_to_close_timeout=DATABASE_TIMEOUT,
-                retry_policy=FAST,
-            )
+            claim = await self._claim(run, group)
+            if claim is None:
+                return None
             self._node = claim.node
             if not self._node:
                 return Outcome("canceled")  # over: the row's own end stands
@@ -124,6 +126,30 @@ class JobWorkflow(RunWorkflow):
                     return _lost(lost, error.cause)
                 if workflow.cancellation_reason() is not None:
                     return Outcome("canceled")  # asked for while nobody was there to hear it
+
+    async def _claim(self, run: RunInput, group: str) -> Claim | None:
+        """Whoever polls the group's queue first has the run. None when nobody does: the group's only worker has just
+        gone, say."""
+        try:
+            return await workflow.execute_activity_method(
+                RunState.claim_run,
+                ClaimInput(run.run_id, group),
+                task_queue=group_queue(group),
+                schedule_to_start_timeout=CLAIM_TIMEOUT,
+                start_to_close_timeout=DATABASE_TIMEOUT,
+                retry_policy=FAST,
+            )
+        except ActivityError as error:
+            if not isinstance(error.cause, TimeoutError):
+                raise
+        await workflow.execute_local_activity_method(
+            RunState.release_turn,
+            RunRef(run.run_id),
+            start_to_close_timeout=DATABASE_TIMEOUT,
+            retry_policy=FAST,
+            local_retry_threshold=LOCAL_RETRIES,
+        )
+        return None
 
     async def _never_began(self, run: RunInput) -> bool:
         """Whether the host that does not answer had not begun: then another one may have the run."""

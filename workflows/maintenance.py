@@ -4,6 +4,7 @@ runs whose workflow is gone."""
 from datetime import timedelta
 
 from temporalio import workflow
+from temporalio.exceptions import FailureError, is_cancelled_exception
 
 from workflows.contracts import FAST, SWEEP_TIMEOUT
 
@@ -23,11 +24,17 @@ class MaintenanceWorkflow:
         """Never returns: continues as new."""
         for round_number in range(ROUNDS):
             await workflow.sleep(SWEEP_EVERY)
-            await workflow.execute_local_activity_method(
-                Sweeps.sweep, start_to_close_timeout=SWEEP_TIMEOUT, retry_policy=FAST
-            )
-            if round_number % CLOSE_EVERY == 0:
+            try:
                 await workflow.execute_local_activity_method(
-                    Sweeps.close_lost, start_to_close_timeout=SWEEP_TIMEOUT, retry_policy=FAST
+                    Sweeps.sweep, start_to_close_timeout=SWEEP_TIMEOUT, retry_policy=FAST
                 )
+                if round_number % CLOSE_EVERY == 0:
+                    await workflow.execute_local_activity_method(
+                        Sweeps.close_lost, start_to_close_timeout=SWEEP_TIMEOUT, retry_policy=FAST
+                    )
+            except FailureError as error:
+                if is_cancelled_exception(error):
+                    raise
+                # Whatever it is must not end what sees to everything else; the activity has logged it.
+                workflow.logger.exception("a round was given up, the next one comes")
         workflow.continue_as_new()

@@ -8,7 +8,7 @@ from temporalio.exceptions import FailureError
 from workflows.contracts import (
     HEARTBEAT_TIMEOUT,
     LONGEST_UPDATE,
-    PATIENT,
+    STEADY,
     RunInput,
     RunRef,
     Turn,
@@ -36,7 +36,7 @@ class ProjectUpdateWorkflow(RunWorkflow):
                 RunRef(run.run_id),
                 start_to_close_timeout=LONGEST_UPDATE,
                 heartbeat_timeout=HEARTBEAT_TIMEOUT,
-                retry_policy=PATIENT,
+                retry_policy=STEADY,
                 cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             )
         except (asyncio.CancelledError, FailureError) as error:

@@ -4,7 +4,7 @@ import asyncio
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import SearchAttributeKey
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 from temporalio.exceptions import (
     ActivityError,
     ApplicationError,
@@ -23,12 +23,14 @@ from workflows.contracts import (
     RunRef,
     Turn,
     TurnResult,
+    run_memo,
     workflow_id,
 )
 
 with workflow.unsafe.imports_passed_through():
     from activities.state import RunState
 
+TYPE = SearchAttributeKey.for_keyword("ForgeType")
 STATUS = SearchAttributeKey.for_keyword("ForgeStatus")
 # A local activity that still fails after this long waits in Temporal, not in a worker's memory.
 LOCAL_RETRIES = timedelta(seconds=10)
@@ -82,6 +84,12 @@ class RunWorkflow:
                 parent_close_policy=workflow.ParentClosePolicy.ABANDON,
                 cancellation_type=workflow.ChildWorkflowCancellationType.ABANDON,
                 static_summary=f"Project update #{update_id} for job #{run.run_id}",
+                memo=run_memo(PROJECT_UPDATE, update_id),
+                search_attributes=TypedSearchAttributes(
+                    [SearchAttributePair(TYPE, PROJECT_UPDATE), SearchAttributePair(STATUS, "pending")]
+                )
+                if run.searchable
+                else None,
             )
         except WorkflowAlreadyStartedError:
             await workflow.wait_condition(lambda: self._woken)  # somebody else's: its end wakes us

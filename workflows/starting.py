@@ -9,7 +9,7 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSear
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from workflows.contracts import CONTROL_QUEUE, JOB, PROJECT_UPDATE, Admission, RunInput, workflow_id
+from workflows.contracts import CONTROL_QUEUE, JOB, PROJECT_UPDATE, Admission, RunInput, run_memo, workflow_id
 
 WORKFLOWS = {JOB: "JobWorkflow", PROJECT_UPDATE: "ProjectUpdateWorkflow"}
 LONGEST_ATTRIBUTE = 160  # characters: Temporal takes 2 kB of JSON, in which one character may be twelve bytes
@@ -38,7 +38,7 @@ async def start_run(client: Client, run: RunStart, *, searchable: bool = True) -
             task_queue=CONTROL_QUEUE,
             id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
             static_summary=_summary(run),
-            memo=_memo(run),
+            memo=run_memo(run.kind, run.run_id),
             search_attributes=_attributes(run) if searchable else None,
         )
     except WorkflowAlreadyStartedError:
@@ -55,7 +55,7 @@ async def start_and_admit(client: Client, run: RunStart, *, searchable: bool = T
         task_queue=CONTROL_QUEUE,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         static_summary=_summary(run),
-        memo=_memo(run),
+        memo=run_memo(run.kind, run.run_id),
         search_attributes=_attributes(run) if searchable else None,
     )
     admission: Admission = await client.execute_update_with_start_workflow(
@@ -76,10 +76,6 @@ async def cancel_run(client: Client, kind: str, run_id: int) -> None:
 def _summary(run: RunStart) -> str:
     by = f" by {run.username}" if run.username else ""
     return f"{LABELS[run.kind]} #{run.run_id}: {run.name}{by}"[:200]
-
-
-def _memo(run: RunStart) -> dict[str, str]:
-    return {"api": f"/api/v2/{run.kind}s/{run.run_id}/"}
 
 
 def _attributes(run: RunStart) -> TypedSearchAttributes:

@@ -81,6 +81,7 @@ def _serve(connection: socket.socket, request: StartRequest) -> None:
         send(connection, Op.REPLY, Reply())
         return
     try:
+        run.note.write_text(spec.note)
         write_layout(run, spec.files)
         log = EventLog(run)
         exit_file = ExitFile(run)

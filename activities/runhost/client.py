@@ -49,6 +49,7 @@ WAKE_INTERVAL = 1.0  # seconds after which `Run.events` yields an empty batch wh
 LINGER = 0.1  # seconds between two batches of events
 GATHER = 0.01  # seconds between two looks while a batch fills
 MOST_LINES = 500  # in a batch, give or take a chunk
+MOST_BYTES = 8 << 20  # in a batch, give or take a line
 STOP_TIMEOUT = 20.0  # seconds for the run host to end all its runs and itself
 TRASH = ".trash."  # prefix of a run's directory that is being removed
 CHUNK = 1 << 20  # bytes read at once from events.jsonl
@@ -80,6 +81,11 @@ class Run:
     def __init__(self, directory: RunDir) -> None:
         self._dir = directory
         self.run_id = directory.path.name
+
+    @property
+    def note(self) -> str:
+        """`RunSpec.note`; "" when the run is gone."""
+        return (_read(self._dir.note) or b"").decode()
 
     @property
     def started(self) -> Started | None:
@@ -122,6 +128,7 @@ class Run:
             _skip_lines(file, after)
             rest = b""
             lines: list[bytes] = []
+            size = 0  # bytes read for them
             yielded = 0.0
             while True:
                 # Asked before reading, so that what is read last is complete. The exit file comes first: its poke is
@@ -130,12 +137,13 @@ class Run:
                 while chunk := file.read(CHUNK):
                     *complete, rest = (rest + chunk).split(b"\n")
                     lines += complete
-                    if len(lines) >= MOST_LINES:
+                    size += len(chunk)
+                    if len(lines) >= MOST_LINES or (lines and size >= MOST_BYTES):
                         break
                 now = time.monotonic()
                 if lines and (over or chunk or now - yielded >= LINGER):
                     yield lines
-                    lines, yielded = [], time.monotonic()
+                    lines, size, yielded = [], 0, time.monotonic()
                 if over and not chunk:
                     break
                 if chunk:

@@ -15,6 +15,7 @@ from ansible_runner.utils import OutputEventFilter
 from activities.runhost.protocol import RunDir
 
 Event = dict[str, Any]
+SHOWN = ("uuid", "stdout", "start_line", "end_line")
 
 
 class EventLog:
@@ -86,18 +87,23 @@ class Output:
         except OSError:
             pass  # plain output has no file
         else:
-            event.update(_decode(data))
+            # The text and its place are what the terminal showed, whatever a playbook may have written into the file.
+            event = {**event, **_decode(data), **{name: event[name] for name in SHOWN if name in event}}
         event.setdefault("created", datetime.now(UTC).isoformat())
         self._log.append(event)
 
 
 def _decode(data: bytes) -> Event:
-    """The plugin writes what Python's json writes: also NaN and lone surrogates, which orjson refuses."""
+    """The plugin writes what Python's json writes: also NaN and lone surrogates, which orjson refuses. {} for what is
+    not the plugin's: a playbook can write there, too."""
     try:
-        event: Event = orjson.loads(data)
+        event = orjson.loads(data)
     except orjson.JSONDecodeError:
-        event = json.loads(data)
-    return event
+        try:
+            event = json.loads(data)
+        except ValueError:
+            return {}
+    return event if isinstance(event, dict) else {}
 
 
 def _encode(event: Event) -> bytes:

@@ -52,7 +52,8 @@ class RunSpec:
 
     `files` are relative to the run's `files/`: `RunHost.file_path(run_id, name)` gives the path to name in `args`,
     `env` or `inventory`. `passwords` maps a regular expression for a prompt to its answer. `timeout` and
-    `idle_timeout` (time without output) are in seconds, 0 for none."""
+    `idle_timeout` (time without output) are in seconds, 0 for none. `note` is kept with the run for its readers, and
+    not read here: what they must know of it that may not be found out later."""
 
     run_id: str
     project_dir: str = ""
@@ -68,6 +69,7 @@ class RunSpec:
     files: dict[str, FileSpec] = field(default_factory=dict)
     timeout: float = 0
     idle_timeout: float = 0
+    note: str = ""
 
     def __post_init__(self) -> None:
         if not RUN_ID.fullmatch(self.run_id):
@@ -132,6 +134,7 @@ class RunDir:
         self.started = self.path / "started.json"
         self.events = self.path / "events.jsonl"  # line n is the event with counter n
         self.exit = self.path / "exit.json"
+        self.note = self.path / "note"
         self.wake = self.path / "wake"  # datagram socket of the reader, poked after every event and at the end
         # From here on: private to the run, removed when it ends.
         self.files = self.path / "files"

@@ -120,7 +120,7 @@ class Git:
         """Prepare user, password and key for `remote`. Call it before fetching from it. Raises ScmError (invalid) for a
         local path into the closed directory: what Forge keeps there belongs to other projects, or to nobody."""
         if remote.kind == "local" and self._closed is not None:
-            path = Path(remote.url.removeprefix("file://")).resolve()
+            path = Path(remote.url).resolve()
             if path.is_relative_to(self._closed.resolve()):
                 raise ScmError(ScmReason.INVALID, "The source control URL leads into Forge's own data directory.")
         self._mask.add(remote.password)

@@ -96,7 +96,8 @@ def parse_remote(text: str, credential: ScmCredential) -> Remote:
     username, password = unquote(parts.username or ""), unquote(parts.password or "")
     host = parts.netloc.rpartition("@")[2].lower()
     if scheme == "file" and parts.path:
-        return Remote(f"file://{parts.path}", "local")
+        # As a plain path: git would decode a URL once more, and then it is not the path that `admit` has looked at.
+        return Remote(unquote(parts.path), "local")
     if not parts.hostname or parts.hostname.startswith("-"):
         raise ScmError(ScmReason.INVALID, "The source control URL has no host.")
     if scheme in HTTP_SCHEMES:

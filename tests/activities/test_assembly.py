@@ -21,7 +21,7 @@ from make import (
 )
 from sqlalchemy.orm import Session
 
-from activities.assembly import LONGEST_LIMIT, assemble, secrets_and_hosts
+from activities.assembly import LONGEST_LIMIT, assemble, secrets_of
 from activities.runhost.environment import write_layout
 from activities.runhost.protocol import RunDir, RunSpec
 from activities.services import WorkerServices
@@ -150,19 +150,19 @@ class TestVariables:
         }
 
 
-class TestWhoAttaches:
-    def test_knows_the_same_secrets_and_hosts(self, session: Session, services: WorkerServices) -> None:
-        inventory = make_inventory(session, hosts=["web", "db"])
-        template = make_template(session, inventory_id=inventory.id)
-        attach(session, template, make_credential(session, "ssh", {"password": "ASK", "ssh_key_data": "key\ndata"}))
-        root = make_actor(session, is_superuser=True)
-        job = launch_job(session, SECRETS, root, template, {"credential_passwords": {"ssh_password": "pa55word"}}).job
+def test_secrets_are_noted_with_the_run_and_not_in_clear(session: Session, services: WorkerServices) -> None:
+    inventory = make_inventory(session, hosts=["web", "db"])
+    template = make_template(session, inventory_id=inventory.id)
+    attach(session, template, make_credential(session, "ssh", {"password": "ASK", "ssh_key_data": "key\ndata"}))
+    root = make_actor(session, is_superuser=True)
+    job = launch_job(session, SECRETS, root, template, {"credential_passwords": {"ssh_password": "pa55word"}}).job
 
-        assembly = assemble(session, services, job, session.get_one(Project, job.project_id), Path("/x"))
+    assembly = assemble(session, services, job, session.get_one(Project, job.project_id), Path("/x"))
 
-        assert secrets_and_hosts(session, services, job) == (assembly.secrets, assembly.host_ids)
-        assert set(assembly.secrets) == {"pa55word", "key\ndata"}
-        assert set(assembly.host_ids) == {"web", "db"}
+    assert set(assembly.secrets) == {"pa55word", "key\ndata"}
+    assert secrets_of(services, job.id, assembly.spec.note) == assembly.secrets
+    assert "pa55word" not in assembly.spec.note
+    assert set(assembly.host_ids) == {"web", "db"}
 
 
 def test_job_without_inventory_cannot_run(session: Session, services: WorkerServices) -> None:

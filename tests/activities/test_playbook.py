@@ -12,8 +12,8 @@ import psutil
 import psycopg2
 import pytest
 from gitserver import GitRepo
-from make import make_git_project, make_host, make_inventory, make_job, make_project, make_template
-from sqlalchemy import select, text
+from make import make_credential, make_git_project, make_host, make_inventory, make_job, make_project, make_template
+from sqlalchemy import delete, insert, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from temporalio.activity import ActivityCancellationDetails
@@ -21,12 +21,14 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities import output
-from activities.playbook import LOST, RESTARTED, Playbooks, checkouts
+from activities.playbook import LOST, RESTARTED, Playbooks, _PlaybookRun, checkouts
 from activities.services import WorkerServices
+from core.crypto import MASK
 from core.db import Database
 from models import runs
 from models.events import JobEvent
 from models.jobs import Job
+from models.unified import unified_job_credentials
 from workflows.contracts import Outcome, RunRef
 
 LOCAL = 'ansible_connection: local\nansible_python_interpreter: "{{ ansible_playbook_python }}"'
@@ -247,6 +249,52 @@ class TestFurtherAttempts:
 
         assert journal.read_text().splitlines() == ["0", "1", "2", "3"]
         assert is_whole(events(database, slow))
+
+    def test_hide_what_the_run_was_given_although_its_credential_has_changed(
+        self, playbooks: Playbooks, database: Database, slow: int, journal: Path
+    ) -> None:
+        with database.transaction() as session:
+            credential = make_credential(session, "ssh", {"password": "s3cr3t-pa55word"})
+            session.execute(insert(unified_job_credentials).values(unified_job_id=slow, credential_id=credential.id))
+            variables = f'{{"journal": "{journal}", "steps": 4, "pause": 0.7, "word": "s3cr3t-pa55word"}}'
+            session.get_one(Job, slow).extra_vars = variables
+        first = Attempt(playbooks, slow)
+        wait_for(journal, 2)
+        first.environment.worker_shutdown()
+        with pytest.raises(ApplicationError):
+            first.result()
+        with database.transaction() as session:
+            session.execute(delete(unified_job_credentials))
+
+        assert Attempt(playbooks, slow).result() == Outcome("successful")
+
+        told = "".join(event.stdout + str(event.event_data) for event in events(database, slow))
+        assert "pa55word" not in told
+        assert MASK in told
+
+    def test_one_starts_while_the_other_waits(
+        self, services: WorkerServices, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Temporal began another attempt because it had not heard of the first one, which is still checking out."""
+        playbooks, job_id = Playbooks(services), add(database)
+        entered, go_on = threading.Event(), threading.Event()
+        check_out = _PlaybookRun._check_out
+
+        def slowly(run: Any, job: Job, project: Any) -> str:
+            assert not entered.is_set(), "two at once"
+            entered.set()
+            go_on.wait(30)
+            return check_out(run, job, project)
+
+        monkeypatch.setattr(_PlaybookRun, "_check_out", slowly)
+        first = Attempt(playbooks, job_id)
+        entered.wait(30)
+        second = Attempt(playbooks, job_id)
+        time.sleep(0.3)
+        go_on.set()
+
+        assert first.result() == second.result() == Outcome("successful")
+        assert is_whole(events(database, job_id))
 
     def test_two_at_once_store_everything_once(
         self, playbooks: Playbooks, database: Database, slow: int, journal: Path

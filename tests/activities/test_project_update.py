@@ -9,11 +9,10 @@ from gitserver import GitHttp, GitRepo
 from make import make_credential, make_git_project, make_update
 from sqlalchemy import select
 from temporalio.activity import ActivityCancellationDetails
-from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.project_update import ProjectUpdates
+from activities.project_update import ATTEMPTS, ProjectUpdates
 from activities.services import WorkerServices
 from core.db import Database
 from models.events import JobEvent
@@ -110,7 +109,7 @@ class TestFailure:
     ) -> None:
         run = add(database, "https://127.0.0.1:1/repo.git")
         environment = ActivityEnvironment()
-        environment.info = replace(environment.info, attempt=attempt, retry_policy=RetryPolicy(maximum_attempts=3))
+        environment.info = replace(environment.info, attempt=attempt)
         if gives_up:
             assert environment.run(updates.update_project, RunRef(run.id)).status == "failed"
         else:
@@ -137,6 +136,8 @@ class TestFailure:
     ) -> None:
         run = add(database, "https://ada:url-pa55word@127.0.0.1:1/repo.git", timeout=5)
         environment = ActivityEnvironment()
+
+        environment.info = replace(environment.info, attempt=ATTEMPTS)
 
         outcome = environment.run(updates.update_project, RunRef(run.id))
 

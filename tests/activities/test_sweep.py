@@ -11,6 +11,7 @@ from make import WrongClock, make_job, make_update
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowExecutionStatus
 
+from activities import sweep
 from activities.services import WorkerServices
 from activities.sweep import GRACE, LOST_AFTER, Sweeps
 from core.db import Database
@@ -146,3 +147,21 @@ class TestCloseLost:
             rows = [session.get_one(UnifiedJob, row.id) for row in (forgotten, terminated, living, young)]
         assert [row.status for row in rows] == ["error", "error", "running", "running"]
         assert rows[0].job_explanation == "The workflow of this run ended without finishing it."
+
+    async def test_looks_at_all_of_them(
+        self, sweeps: Sweeps, database: Database, temporal_client: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sweep, "AT_ONCE", 2)
+        age = LOST_AFTER + timedelta(seconds=1)
+        living = [add(database, age=age, work_unit_id="x", status="running") for _ in range(4)]
+        for row in living:
+            await start(temporal_client, row)
+        with database.transaction() as session:
+            last = make_job(
+                session, id=2**31 - 1 - random.randrange(10**6), created=now() - age, work_unit_id="x", status="running"
+            ).id
+
+        assert await sweeps.close_lost() == 1
+
+        with database.transaction() as session:
+            assert session.get_one(UnifiedJob, last).status == "error"

@@ -1,7 +1,5 @@
 """The first start: everything that clients expect is there, once, and later starts change nothing."""
 
-from collections.abc import Iterator
-
 import pytest
 from make import SECRETS
 from sqlalchemy import func, select
@@ -38,15 +36,10 @@ TABLES = (
 )
 
 
-@pytest.fixture
-def session(fresh_database_url: str) -> Iterator[Session]:
-    """Of an installation's own: what other tests have committed to the shared one would make this no first start."""
-    database = Database(fresh_database_url)
-    try:
-        with database.transaction() as session:
-            yield session
-    finally:
-        database.dispose()
+@pytest.fixture(scope="module")
+def database(own_database: Database) -> Database:
+    """An installation of its own: what other tests have committed to the shared one would make this no first start."""
+    return own_database
 
 
 def test_everything_that_must_exist_does(session: Session) -> None:

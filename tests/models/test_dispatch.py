@@ -228,6 +228,12 @@ def test_every_reason_can_be_explained(waiting: list[Candidate], groups: tuple[G
 # --- on the database --------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def database(own_database: Database) -> Database:
+    """Where nothing else waits or runs."""
+    return own_database
+
+
 def begun(session: Session, **over: object) -> Job:
     row = make_job(session, **over)
     row.work_unit_id = f"job-{row.id}"
@@ -329,6 +335,19 @@ class TestGrantWaiting:
         assert grant_waiting(session) == [("project_update", needed.id)]
 
         runs.end(session, needed.id, "successful")
+        assert grant_waiting(session) == [("job", row.id)]
+
+    def test_job_whose_update_failed_is_told_so_even_when_there_is_no_room(self, session: Session, node: int) -> None:
+        project = make_git_project(session)
+        row = begun(session, project_id=project.id, task_impact=2)
+        needed = make_update(session, project, work_unit_id="project-update")
+        session.execute(insert(unified_job_dependencies).values(unified_job_id=row.id, depends_on_id=needed.id))
+        grant_waiting(session)
+        begun(session, task_impact=2)
+        grant_waiting(session)
+
+        runs.end(session, needed.id, "failed")
+
         assert grant_waiting(session) == [("job", row.id)]
 
 

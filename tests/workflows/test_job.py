@@ -12,10 +12,10 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 from workflows_world import SUCCESS, World, only, refusal
 
-from core.temporal import FORGE_STATUS
 from workflows import contracts, starting
 from workflows.contracts import Admission, Outcome, Turn, TurnResult
 from workflows.job import JobWorkflow
+from workflows.run import STATUS
 
 WAIT = TurnResult(Turn.WAITING, explanation="Waiting for capacity.")
 HAPPY = ["take_turn", "claim_run", "run_playbook", "finish_run", "clean_run"]
@@ -35,7 +35,7 @@ class TestCourse:
 
         assert world.names() == HAPPY
         assert world.ended == {1: SUCCESS}
-        assert (await handle.describe()).typed_search_attributes.get(FORGE_STATUS) == "successful"
+        assert (await handle.describe()).typed_search_attributes.get(STATUS) == "successful"
 
     @pytest.mark.parametrize("outcome", [Outcome("failed"), Outcome("error", "because", "traceback")])
     async def test_outcome_is_the_playbooks(self, temporal_client: Client, world: World, outcome: Outcome) -> None:
@@ -205,6 +205,7 @@ class TestLostWorker:
         """The same timeouts, ten times as fast. Their real sum is checked below."""
         monkeypatch.setattr(contracts, "HEARTBEAT_TIMEOUT", contracts.HEARTBEAT_TIMEOUT / 10)
         monkeypatch.setattr(contracts, "RETURN_TIMEOUT", contracts.RETURN_TIMEOUT / 10)
+        monkeypatch.setattr(contracts, "CLAIM_TIMEOUT", contracts.CLAIM_TIMEOUT / 10)
 
     async def test_ends_the_run_with_the_reason(
         self, temporal_client: Client, temporal_address: str, world: World
@@ -248,6 +249,18 @@ class TestLostWorker:
             assert await asyncio.wait_for(handle.result(), 15) == "successful"
 
         assert world.names() == ["take_turn", "claim_run", "release_claim", *HAPPY[1:]]
+
+    async def test_that_is_the_last_of_its_group_leaves_the_run_to_queue_up_again(
+        self, temporal_client: Client, world: World
+    ) -> None:
+        world.turns[1] = [world.granted_elsewhere, world.granted]
+
+        async with world.working(temporal_client):
+            handle = await world.start(temporal_client)
+
+            assert await asyncio.wait_for(handle.result(), 15) == "successful"
+
+        assert world.names() == ["take_turn", "release_turn", *HAPPY]
 
     async def test_cancel_that_nobody_heard_is_not_forgotten(self, temporal_client: Client, world: World) -> None:
         """The host dies before it began, and the cancel comes before that is noticed: nobody else may begin then."""

@@ -8,7 +8,7 @@ import pytest
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
-from workflows_world import World, only
+from workflows_world import World, only, refusal
 
 from workflows import maintenance
 from workflows.maintenance import MaintenanceWorkflow
@@ -40,6 +40,31 @@ async def test_sweeps_and_starts_afresh_before_its_history_grows(monkeypatch: py
     assert latest.run_id != handle.first_execution_run_id
     assert len(only(world.names(), "sweep")) in (9, 10)
     assert len(only(world.names(), "close_lost")) == 3  # rounds 0 and 6, and 0 again
+
+
+async def test_round_that_fails_for_good_does_not_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A permanent error of the database, say: everything else that was left behind still has to be seen to."""
+    monkeypatch.setattr(maintenance, "ROUNDS", 7)
+    world = World(swept=refusal())
+    async with (
+        await WorkflowEnvironment.start_time_skipping(test_server_existing_path=str(TEST_SERVER)) as environment,
+        Worker(
+            environment.client,
+            task_queue=world.queue,
+            workflows=[MaintenanceWorkflow],
+            activities=[world.sweep, world.close_lost],
+            workflow_runner=UnsandboxedWorkflowRunner(),
+        ),
+    ):
+        handle = await environment.client.start_workflow(
+            MaintenanceWorkflow.run, id="maintenance", task_queue=world.queue
+        )
+        await environment.sleep(maintenance.SWEEP_EVERY * 3 + timedelta(seconds=5))
+        status = (await handle.describe()).status
+        await handle.terminate()
+
+    assert status == WorkflowExecutionStatus.RUNNING
+    assert only(world.names(), "sweep") == ["sweep"] * 3
 
 
 def test_history_stays_small() -> None:

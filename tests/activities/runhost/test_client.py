@@ -14,6 +14,7 @@ import psutil
 import pytest
 from sshd import make_key
 
+from activities.runhost import client
 from activities.runhost.client import Run, RunHost, RunVanished, private_runs_dir
 from activities.runhost.protocol import ExitInfo, FileSpec, RunSpec, RunStatus, SshKey
 from core.errors import StartupError, Unavailable
@@ -94,8 +95,8 @@ class TestStart:
 
         assert again.exit == ExitInfo(RunStatus.SUCCESSFUL, 0)
         assert lines(base / "journal") == ["0"]
-        for client in clients:
-            client.close()
+        for each in clients:
+            each.close()
 
     def test_unusable_directory_is_reported(self, base: Path, order: Order) -> None:
         (base / "file").touch()
@@ -243,6 +244,20 @@ for batch in run.events():
         batches = list(run.events())
 
         assert [] in batches
+
+    def test_batch_is_bounded_by_its_size(
+        self, host: RunHost, order: Order, base: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(client, "CHUNK", 1000)
+        monkeypatch.setattr(client, "MOST_BYTES", 2000)
+        run = host.start(order("hello"))
+        run.wait(30)
+
+        batches = [batch for batch in run.events() if batch]
+
+        longest = max(len(line) for batch in batches for line in batch)
+        assert len(batches) > 2
+        assert max(sum(map(len, batch)) for batch in batches) <= 2000 + 1000 + longest
 
     def test_killed_run_has_vanished(self, host: RunHost, order: Order, base: Path) -> None:
         run = host.start(order("stubborn", extra_vars={"pids": base / "pids"}))

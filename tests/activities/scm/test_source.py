@@ -18,7 +18,8 @@ TOKEN = ScmCredential(username="alice", password="s3cret")
         ("host:app", "host:app", "ssh"),
         ("git@[::1]:app", "git@[::1]:app", "ssh"),
         ("git://host:9418/app", "git://host:9418/app", "git"),
-        ("file:///srv/app", "file:///srv/app", "local"),
+        ("file:///srv/app", "/srv/app", "local"),
+        ("file:///srv%2Fforge/app", "/srv/forge/app", "local"),
         ("/srv/app", "/srv/app", "local"),
     ],
 )
