@@ -26,7 +26,7 @@ from models.jobs import Job
 from models.projects import Project
 from models.settings import get_setting
 from models.unified import FINISHED, JobStatus
-from workflows.contracts import LONGEST_TEXT, Outcome, RunRef
+from workflows.contracts import LONGEST_TEXT, Outcome, PlayInput, RunRef
 
 log = logging.getLogger("forge.playbook")
 
@@ -40,10 +40,10 @@ class Playbooks:
 
     # Cancellation is looked for between batches of events; an exception thrown into the thread could hit anything.
     @activity.defn(no_thread_cancel_exception=True)
-    def run_playbook(self, ref: RunRef) -> Outcome:
+    def run_playbook(self, play: PlayInput) -> Outcome:
         """Served on the queue of the host that the run belongs to. Every attempt but the first attaches."""
         activity.heartbeat()
-        run = _PlaybookRun(self._services, ref.run_id)
+        run = _PlaybookRun(self._services, play.run_id, cancelled=play.cancelled)
         with translated():
             try:
                 return run.drive()
@@ -53,7 +53,7 @@ class Playbooks:
                 run.kill()
                 return Outcome(JobStatus.ERROR, run.masked(error.message))
             except Exception as error:
-                log.error("job %s: %s", ref.run_id, run.masked(traceback.format_exc()))
+                log.error("job %s: %s", play.run_id, run.masked(traceback.format_exc()))
                 run.kill()
                 return Outcome(
                     JobStatus.ERROR, run.masked(f"{type(error).__name__}: {error}"), run.masked(traceback.format_exc())
@@ -69,9 +69,10 @@ class Playbooks:
 class _PlaybookRun:
     """One attempt at one run."""
 
-    def __init__(self, services: WorkerServices, job_id: int) -> None:
+    def __init__(self, services: WorkerServices, job_id: int, *, cancelled: bool = False) -> None:
         self._services = services
         self._job_id = job_id
+        self._cancelled = cancelled
         self._run_id = f"job-{job_id}"
         self._checkout = checkouts(services) / str(job_id)
         self._masker = Masker([])
@@ -89,7 +90,7 @@ class _PlaybookRun:
             job = session.get(Job, self._job_id)
             if job is None or job.status in FINISHED or job.execution_node != self._services.node:
                 return self._over()
-            if job.cancel_flag:
+            if job.cancel_flag or self._cancelled:
                 return Outcome(JobStatus.CANCELED)
             if job.status == JobStatus.RUNNING:
                 # An earlier attempt began it here, and neither process nor directory is left of it. Running it again
@@ -164,7 +165,9 @@ class _PlaybookRun:
 
     def _follow(self, run: Run, store: EventStore) -> Outcome:
         """Store events until the run ends. Cancelling ends the run; the rest of its output is stored all the same."""
-        recorded = cancelled = False
+        recorded, cancelled = False, self._cancelled
+        if cancelled:
+            run.cancel()
         try:
             for lines in run.events(store.stored):
                 activity.heartbeat(store.stored)
@@ -172,7 +175,7 @@ class _PlaybookRun:
                     store.store(lines)
                 if not recorded:
                     recorded = self._record_start(run)
-                if cancel_requested():
+                if cancelled or cancel_requested():
                     if not cancelled:
                         run.cancel()
                     cancelled = True

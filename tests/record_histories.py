@@ -106,6 +106,15 @@ async def unclaimed(client: Client, world: World) -> Handle:
     return await plain(client, world)
 
 
+async def cancelled_without_host(client: Client, world: World) -> Handle:
+    world.claims = ["nobody-here"]
+    handle = await world.start(client)
+    await world.until("claim_run")
+    await asyncio.sleep(0.5)
+    await handle.cancel()
+    return await _ended(handle)
+
+
 async def host_never_began(client: Client, world: World) -> Handle:
     world.claims = ["nobody-here", world.node]
     world.never_began = [True]
@@ -157,6 +166,7 @@ PATHS: dict[str, Recording] = {
     "job_cancelled_while_playing": cancelled_in("run_playbook"),
     "job_cancelled_while_ending": cancelled_in("finish_run"),
     "job_host_lost": host_lost,
+    "job_cancelled_without_host": cancelled_without_host,
     "job_host_never_began": host_never_began,
     "job_unclaimed": unclaimed,
     "job_gated_admitted": gated(Admission(True)),

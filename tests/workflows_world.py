@@ -23,6 +23,7 @@ from workflows.contracts import (
     ClaimInput,
     FinishInput,
     Outcome,
+    PlayInput,
     RunInput,
     RunRef,
     SweepResult,
@@ -131,14 +132,17 @@ class World:
         await self._called("release_turn", run)
 
     @activity.defn
-    async def run_playbook(self, run: RunRef) -> Outcome:
-        return await self._work("run_playbook", run)
+    async def run_playbook(self, play: PlayInput) -> Outcome:
+        if play.cancelled:
+            self.calls.append(("end_playbook", play))
+            return Outcome("canceled")
+        return await self._work("run_playbook", play)
 
     @activity.defn
     async def update_project(self, run: RunRef) -> Outcome:
         return await self._work("update_project", run)
 
-    async def _work(self, name: str, run: RunRef) -> Outcome:
+    async def _work(self, name: str, run: RunRef | PlayInput) -> Outcome:
         beating = asyncio.create_task(self._beat())
         try:
             await self._called(name, run)

@@ -85,6 +85,12 @@ class RunRef:
 
 
 @dataclass(frozen=True)
+class PlayInput:
+    run_id: int
+    cancelled: bool = False  # asked for while no worker of the run's host was there to hear it
+
+
+@dataclass(frozen=True)
 class Admission:
     """The answer of the gates. `status` is that of the HTTP answer when it is a refusal."""
 

@@ -21,6 +21,7 @@ from workflows.contracts import (
     Claim,
     ClaimInput,
     Outcome,
+    PlayInput,
     RunInput,
     RunRef,
     Turn,
@@ -107,25 +108,38 @@ class JobWorkflow(RunWorkflow):
             if not self._node:
                 return Outcome("canceled")  # over: the row's own end stands
             self.show("running", f"on {self._node}")
-            try:
-                return await workflow.execute_activity_method(
-                    Playbooks.run_playbook,
-                    RunRef(run.run_id),
-                    task_queue=node_queue(self._node),
-                    schedule_to_start_timeout=RETURN_TIMEOUT,
-                    start_to_close_timeout=LONGEST_RUN,
-                    heartbeat_timeout=HEARTBEAT_TIMEOUT,
-                    retry_policy=ATTACH,
-                    cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-                )
-            except ActivityError as error:
-                if not isinstance(error.cause, TimeoutError):
-                    raise
-                if not await self._never_began(run):
-                    lost, self._node = self._node, ""  # if it comes back, it tidies up by itself
-                    return _lost(lost, error.cause)
-                if workflow.cancellation_reason() is not None:
-                    return Outcome("canceled")  # asked for while nobody was there to hear it
+            played = await self._played(PlayInput(run.run_id))
+            if isinstance(played, Outcome):
+                return played
+            began = not await self._never_began(run)
+            if began and workflow.cancellation_reason() is not None:
+                # Temporal does not retry what is to be cancelled, but a playbook outlives its worker.
+                played = await self._played(PlayInput(run.run_id, cancelled=True))
+                if isinstance(played, Outcome):
+                    return played
+            if began:
+                lost, self._node = self._node, ""  # if it comes back, it tidies up by itself
+                return _lost(lost, played)
+            if workflow.cancellation_reason() is not None:
+                return Outcome("canceled")  # asked for while nobody was there to hear it
+
+    async def _played(self, play: PlayInput) -> Outcome | TimeoutError:
+        """The outcome; or the timeout that tells that the run's host is not there."""
+        try:
+            return await workflow.execute_activity_method(
+                Playbooks.run_playbook,
+                play,
+                task_queue=node_queue(self._node),
+                schedule_to_start_timeout=RETURN_TIMEOUT,
+                start_to_close_timeout=LONGEST_RUN,
+                heartbeat_timeout=HEARTBEAT_TIMEOUT,
+                retry_policy=ATTACH,
+                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            )
+        except ActivityError as error:
+            if not isinstance(error.cause, TimeoutError):
+                raise
+            return error.cause
 
     async def _claim(self, run: RunInput, group: str) -> Claim | None:
         """Whoever polls the group's queue first has the run. None when nobody does: the group's only worker has just

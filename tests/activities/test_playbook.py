@@ -29,7 +29,7 @@ from models import runs
 from models.events import JobEvent
 from models.jobs import Job
 from models.unified import unified_job_credentials
-from workflows.contracts import Outcome, RunRef
+from workflows.contracts import Outcome, PlayInput, RunRef
 
 LOCAL = 'ansible_connection: local\nansible_python_interpreter: "{{ ansible_playbook_python }}"'
 
@@ -70,11 +70,11 @@ def is_whole(found: list[JobEvent]) -> bool:
 class Attempt:
     """One attempt of the activity, in a thread as in a worker."""
 
-    def __init__(self, playbooks: Playbooks, job_id: int) -> None:
+    def __init__(self, playbooks: Playbooks, job_id: int, *, cancelled: bool = False) -> None:
         self.environment = ActivityEnvironment()
         self._thread = ThreadPoolExecutor(1)
         self._future: Future[Outcome] = self._thread.submit(
-            self.environment.run, playbooks.run_playbook, RunRef(job_id)
+            self.environment.run, playbooks.run_playbook, PlayInput(job_id, cancelled)
         )
 
     def result(self) -> Outcome:
@@ -248,6 +248,20 @@ class TestFurtherAttempts:
         assert Attempt(playbooks, slow).result() == Outcome("successful")
 
         assert journal.read_text().splitlines() == ["0", "1", "2", "3"]
+        assert is_whole(events(database, slow))
+
+    def test_end_what_was_to_be_cancelled_while_nobody_was_there(
+        self, playbooks: Playbooks, database: Database, slow: int, journal: Path
+    ) -> None:
+        first = Attempt(playbooks, slow)
+        wait_for(journal)
+        first.environment.worker_shutdown()
+        with pytest.raises(ApplicationError):
+            first.result()
+
+        assert Attempt(playbooks, slow, cancelled=True).result() == Outcome("canceled")
+
+        assert len(journal.read_text().splitlines()) < 4
         assert is_whole(events(database, slow))
 
     def test_hide_what_the_run_was_given_although_its_credential_has_changed(
@@ -482,7 +496,7 @@ def test_heartbeats_go_on_while_a_checkout_takes_long(
     environment = ActivityEnvironment()
     environment.on_heartbeat = lambda *_: beats.append(time.monotonic())
 
-    environment.run(playbooks.run_playbook, RunRef(add(database)))
+    environment.run(playbooks.run_playbook, PlayInput(add(database)))
 
     assert len(beats) >= 4
 

@@ -277,6 +277,21 @@ class TestLostWorker:
         assert "run_playbook" not in world.names()
         assert world.ended == {1: Outcome("canceled")}
 
+    async def test_that_comes_back_to_a_cancel_ends_what_goes_on_there(
+        self, temporal_client: Client, temporal_address: str, world: World
+    ) -> None:
+        async with world.working(temporal_client, node=False):
+            handle = await self.play_and_die(temporal_client, temporal_address, world)
+            await handle.cancel()
+            async with world.node_worker(temporal_client):
+                assert await asyncio.wait_for(handle.result(), 10) == "canceled"
+
+        assert only(world.names(), "end_playbook", "finish_run", "clean_run") == [
+            "end_playbook",
+            "finish_run",
+            "clean_run",
+        ]
+
     def test_is_noticed_in_time(self) -> None:
         """An end within 30 s: silence, the pause before the next attempt, and the time that a host has to return."""
         pause = contracts.ATTACH.initial_interval
