@@ -1,4 +1,4 @@
-"""The HTTP process: builds the application and serves it until it is told to stop."""
+"""The HTTP process: builds the application and serves it until it is told to stop; drives workflows meanwhile."""
 
 import asyncio
 import errno
@@ -6,11 +6,16 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import uvicorn
 import uvloop
+from temporalio.worker import Worker
 
 import migrations
+from activities.services import ControlServices
 from api.app import create_app
 from api.runs import Runs
 from api.services import Services
@@ -20,11 +25,14 @@ from core.errors import StartupError, Unavailable
 from core.logging import configure_logging
 from core.settings import Settings, get_settings
 from core.temporal import connect, ensure_search_attributes
+from workflows.serving import control_worker
 
 logger = logging.getLogger("forge.server")
 
 GRACE_SECONDS = 10  # that open requests get to finish
 BACKLOG = 1024
+GRACEFUL = timedelta(seconds=5)  # for short transactions to end
+LONGEST_STOP = 8  # seconds for the worker to stop, GRACEFUL included
 
 
 def serve(settings: Settings) -> None:
@@ -45,6 +53,7 @@ async def _serve(settings: Settings, database: Database, listener: socket.socket
         searchable = await ensure_search_attributes(temporal)
     except Unavailable as error:
         raise StartupError(error.message) from error
+    control = ControlServices(database=database, client=temporal, searchable=searchable)
     runs = Runs(temporal, asyncio.get_running_loop(), searchable=searchable)
     services = Services(settings=settings, database=database, secrets=secrets, runs=runs)
     config = uvicorn.Config(
@@ -63,8 +72,26 @@ async def _serve(settings: Settings, database: Database, listener: socket.socket
         signal.signal(each, signal.SIG_IGN)
     host, port = listener.getsockname()[:2]
     logger.info("serving on http://%s:%d", f"[{host}]" if ":" in host else host, port)
-    await uvicorn.Server(config).serve(sockets=[listener])
+    async with _driving(control_worker(control, graceful_shutdown_timeout=GRACEFUL)):
+        await uvicorn.Server(config).serve(sockets=[listener])
     logger.info("stopped")
+
+
+@asynccontextmanager
+async def _driving(worker: Worker) -> AsyncIterator[None]:
+    """Drive workflows meanwhile. What ends that early must not end the server: workers drive them, too."""
+    driving = asyncio.create_task(worker.run())
+    driving.add_done_callback(_say_why)
+    try:
+        yield
+    finally:
+        stopping = asyncio.create_task(worker.shutdown())
+        await asyncio.wait([driving, stopping], timeout=LONGEST_STOP)  # if Temporal is away, say
+
+
+def _say_why(driving: asyncio.Task[None]) -> None:
+    if not driving.cancelled() and (error := driving.exception()):
+        logger.error("this server does not drive workflows any more: %s", error)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -19,9 +19,7 @@ import psutil
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from temporalio.client import Client
-from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 import migrations
 from activities.playbook import Playbooks, checkouts
@@ -29,8 +27,7 @@ from activities.project_update import ProjectUpdates
 from activities.runhost.client import RunHost, private_runs_dir
 from activities.scm.cache import ProjectCache
 from activities.services import WorkerServices
-from activities.state import RunState
-from activities.sweep import Sweeps
+from activities.state import Claims
 from core.crypto import Secrets, load_master_key
 from core.db import Database
 from core.errors import StartupError, Unavailable
@@ -42,10 +39,8 @@ from models import instances
 from models.bootstrap import DEMO_PROJECT_DIR
 from models.projects import Project
 from models.unified import ACTIVE, UnifiedJob
-from workflows.contracts import CONTROL_QUEUE, group_queue, node_queue
-from workflows.job import JobWorkflow
-from workflows.maintenance import MAINTENANCE_ID, MaintenanceWorkflow
-from workflows.project_update import ProjectUpdateWorkflow
+from workflows.contracts import group_queue, node_queue
+from workflows.serving import control_worker, start_maintenance
 
 log = logging.getLogger("forge.worker")
 
@@ -57,12 +52,6 @@ HEARTBEAT_THROTTLE = timedelta(seconds=1)
 LONGEST_STOP = 12  # seconds, GRACEFUL included
 MOST_PLAYBOOKS = 500  # on one host, whatever its capacity says: each takes a thread that mostly waits
 CONTROL_ACTIVITIES = 20
-
-WORKFLOW_RUNNER = SandboxedWorkflowRunner(
-    restrictions=SandboxRestrictions.default.with_passthrough_modules(
-        "workflows.contracts", "activities", "models", "core"
-    )
-)
 
 
 def build_services(settings: Settings, client: Client, database: Database, *, searchable: bool) -> WorkerServices:
@@ -81,32 +70,9 @@ def build_services(settings: Settings, client: Client, database: Database, *, se
 
 def build_workers(services: WorkerServices, executor: ThreadPoolExecutor) -> list[Worker]:
     """One worker per queue that this host always serves; each says for itself how much it takes at once."""
-    state, playbooks, updates, sweeps = (
-        RunState(services),
-        Playbooks(services),
-        ProjectUpdates(services),
-        Sweeps(services),
-    )
+    playbooks, updates = Playbooks(services), ProjectUpdates(services)
     common = _common(executor)
-    control = Worker(
-        services.client,
-        task_queue=CONTROL_QUEUE,
-        workflows=[JobWorkflow, ProjectUpdateWorkflow, MaintenanceWorkflow],
-        activities=[
-            state.check_gates,
-            state.discard_run,
-            state.take_turn,
-            state.release_claim,
-            state.release_turn,
-            state.finish_run,
-            sweeps.sweep,
-            sweeps.close_lost,
-            updates.update_project,
-        ],
-        workflow_runner=WORKFLOW_RUNNER,
-        max_concurrent_activities=CONTROL_ACTIVITIES,
-        **common,
-    )
+    control = control_worker(services, [updates.update_project], max_concurrent_activities=CONTROL_ACTIVITIES, **common)
     node = Worker(
         services.client,
         task_queue=node_queue(services.node),
@@ -132,7 +98,7 @@ class GroupQueues:
     def __init__(self, services: WorkerServices, executor: ThreadPoolExecutor) -> None:
         self._services = services
         self._executor = executor
-        self._state = RunState(services)
+        self._claims = Claims(services)
         self._serving: dict[str, tuple[Worker, asyncio.Task[None]]] = {}
 
     async def serve(self, names: Sequence[str]) -> None:
@@ -145,7 +111,7 @@ class GroupQueues:
                 worker = Worker(
                     self._services.client,
                     task_queue=group_queue(name),
-                    activities=[self._state.claim_run],
+                    activities=[self._claims.claim_run],
                     **_common(self._executor),
                 )
                 self._serving[name] = worker, asyncio.create_task(worker.run())
@@ -274,16 +240,6 @@ def ensure_demo_project(settings: Settings) -> None:
         source = resources.files("activities") / DEMO_PROJECT_DIR
         with resources.as_file(source) as directory:
             shutil.copytree(directory, target)
-
-
-async def start_maintenance(client: Client) -> None:
-    await client.start_workflow(
-        MaintenanceWorkflow.run,
-        id=MAINTENANCE_ID,
-        task_queue=CONTROL_QUEUE,
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        static_summary="Sees to what crashes leave behind",
-    )
 
 
 async def work(settings: Settings) -> None:

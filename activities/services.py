@@ -1,4 +1,4 @@
-"""What the activities of one worker process share, and the edges where they meet Temporal."""
+"""What the activities of one process share, and the edges where they meet Temporal."""
 
 import asyncio
 import logging
@@ -31,33 +31,13 @@ READ_ONLY = "25006"  # of a server that is, in a failover, not yet or not any mo
 HEARTBEAT_SECONDS = 1.0
 
 
-class _Lock:
-    def __init__(self) -> None:
-        self.held = threading.Lock()
+@dataclass(kw_only=True)
+class ControlServices:
+    """What it takes to drive workflows: every process of Forge has it."""
 
-
-@dataclass
-class WorkerServices:
-    settings: Settings
     database: Database
-    secrets: Secrets
     client: Client
-    run_host: RunHost
-    projects: ProjectCache
     searchable: bool = True  # the Temporal namespace knows Forge's search attributes
-    _starting: "WeakValueDictionary[int, _Lock]" = field(default_factory=WeakValueDictionary)
-
-    @property
-    def node(self) -> str:
-        return self.settings.node_name
-
-    @contextmanager
-    def starting(self, run_id: int) -> Iterator[None]:
-        """One attempt at a time for one run. Temporal may begin another when it has not heard of the first one for a
-        while, and both would make the same directories."""
-        lock = self._starting.setdefault(run_id, _Lock())  # there for as long as somebody has it
-        with lock.held:
-            yield
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Run blocking database work off the event loop, with errors translated."""
@@ -75,6 +55,34 @@ class WorkerServices:
                 continue  # it has just ended
             if isinstance(result, BaseException):
                 log.warning("could not wake a run, the sweep will: %s", result)
+
+
+class _Lock:
+    def __init__(self) -> None:
+        self.held = threading.Lock()
+
+
+@dataclass(kw_only=True)
+class WorkerServices(ControlServices):
+    """What it takes to touch the world besides."""
+
+    settings: Settings
+    secrets: Secrets
+    run_host: RunHost
+    projects: ProjectCache
+    _starting: "WeakValueDictionary[int, _Lock]" = field(default_factory=WeakValueDictionary)
+
+    @property
+    def node(self) -> str:
+        return self.settings.node_name
+
+    @contextmanager
+    def starting(self, run_id: int) -> Iterator[None]:
+        """One attempt at a time for one run. Temporal may begin another when it has not heard of the first one for a
+        while, and both would make the same directories."""
+        lock = self._starting.setdefault(run_id, _Lock())  # there for as long as somebody has it
+        with lock.held:
+            yield
 
 
 def cancel_requested() -> bool:

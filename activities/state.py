@@ -2,7 +2,7 @@
 
 from temporalio import activity
 
-from activities.services import WorkerServices
+from activities.services import ControlServices, WorkerServices
 from models import dispatch, runs
 from models.gates import gates_for
 from models.jobs import Job
@@ -22,7 +22,7 @@ Woken = list[tuple[str, int]]
 
 
 class RunState:
-    def __init__(self, services: WorkerServices) -> None:
+    def __init__(self, services: ControlServices) -> None:
         self._services = services
 
     @activity.defn
@@ -85,15 +85,6 @@ class RunState:
             return TurnResult(Turn.WAITING, updates=to_start, explanation=run.job_explanation), woken
 
     @activity.defn
-    async def claim_run(self, claim: ClaimInput) -> Claim:
-        """Served on the queue of the instance group: the worker that picks it up has the run, if it has room."""
-        return Claim(await self._services.in_thread(lambda: self._claim(claim.run_id)))
-
-    def _claim(self, run_id: int) -> str:
-        with self._services.database.transaction() as session:
-            return runs.claim(session, run_id, self._services.node)
-
-    @activity.defn
     async def release_claim(self, run: RunRef) -> bool:
         """Take a run back from a host that does not answer. False if the run had begun there: then it is lost."""
 
@@ -133,3 +124,18 @@ class RunState:
         status, woken = await self._services.in_thread(finish_in_database)
         await self._services.wake(woken)
         return status
+
+
+class Claims:
+    """Served on the queue of an instance group: the worker that picks a run up has it, if it has room."""
+
+    def __init__(self, services: WorkerServices) -> None:
+        self._services = services
+
+    @activity.defn
+    async def claim_run(self, claim: ClaimInput) -> Claim:
+        return Claim(await self._services.in_thread(lambda: self._claim(claim.run_id)))
+
+    def _claim(self, run_id: int) -> str:
+        with self._services.database.transaction() as session:
+            return runs.claim(session, run_id, self._services.node)

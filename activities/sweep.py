@@ -12,7 +12,7 @@ from temporalio import activity
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.services import WorkerServices
+from activities.services import ControlServices
 from models import dispatch, runs
 from models.unified import ACTIVE, JobStatus, UnifiedJob
 from workflows.contracts import SweepResult, workflow_id
@@ -27,7 +27,7 @@ AT_ONCE = 500
 
 
 class Sweeps:
-    def __init__(self, services: WorkerServices) -> None:
+    def __init__(self, services: ControlServices) -> None:
         self._services = services
 
     @activity.defn

@@ -18,7 +18,7 @@ ARROWS = {
     "workflows": {"workflows", "activities"},
     "activities": {"activities", "models", "core", "workflows.contracts", "workflows.starting"},
     "api": {"api", "models", "core", "workflows.contracts", "workflows.starting"},
-    "server": {"api", "core", "migrations"},
+    "server": {"activities.services", "api", "core", "migrations", "workflows.serving"},
     "worker": {"activities", "core", "migrations", "models", "workflows"},
 }
 
@@ -67,6 +67,8 @@ def test_the_contracts_and_the_start_of_workflows_import_no_activity() -> None:
 
 def test_workflows_reach_activities_through_the_sandbox_only() -> None:
     for path, tree in sources("workflows"):
+        if path == "workflows/serving.py":  # no workflow, but what runs them
+            continue
         passed_through = [
             node
             for node in ast.walk(tree)

@@ -16,7 +16,6 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
 from activities.services import cancel_requested
-from worker import WORKFLOW_RUNNER
 from workflows.contracts import (
     Admission,
     Claim,
@@ -36,6 +35,7 @@ from workflows.contracts import (
 from workflows.job import JobWorkflow
 from workflows.maintenance import MaintenanceWorkflow
 from workflows.project_update import ProjectUpdateWorkflow
+from workflows.serving import WORKFLOW_RUNNER
 
 SUCCESS = Outcome("successful")
 

@@ -32,7 +32,7 @@ from workflows.run import LOCAL_RETRIES, RunWorkflow, ended_by
 
 with workflow.unsafe.imports_passed_through():
     from activities.playbook import Playbooks
-    from activities.state import RunState
+    from activities.state import Claims, RunState
 
 
 @workflow.defn
@@ -146,7 +146,7 @@ class JobWorkflow(RunWorkflow):
         gone, say."""
         try:
             return await workflow.execute_activity_method(
-                RunState.claim_run,
+                Claims.claim_run,
                 ClaimInput(run.run_id, group),
                 task_queue=group_queue(group),
                 schedule_to_start_timeout=CLAIM_TIMEOUT,

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from activities.services import WorkerServices
-from activities.state import RunState
+from activities.state import Claims, RunState
 from core.db import Database
 from models import gates, runs
 from models.gates import Refusal
@@ -129,7 +129,11 @@ class TestFinish:
 
 
 class TestClaim:
-    async def test_of_the_worker_that_picks_it_up(self, state: RunState, database: Database) -> None:
+    @pytest.fixture
+    def claims(self, services: WorkerServices) -> Claims:
+        return Claims(services)
+
+    async def test_of_the_worker_that_picks_it_up(self, state: RunState, claims: Claims, database: Database) -> None:
         [id] = jobs(database, 1)
         await state.take_turn(RunRef(id))
         node = look(database, id)
@@ -137,15 +141,15 @@ class TestClaim:
             hostname = session.scalars(select(runs.Instance.hostname).where(runs.Instance.last_seen.is_not(None))).one()
 
         # `n1`, which serves the queue, has no room of its own in the group.
-        assert await state.claim_run(ClaimInput(id, "default")) == Claim(hostname)
-        assert await state.claim_run(ClaimInput(id, "default")) == Claim(hostname)
+        assert await claims.claim_run(ClaimInput(id, "default")) == Claim(hostname)
+        assert await claims.claim_run(ClaimInput(id, "default")) == Claim(hostname)
         assert await state.release_claim(RunRef(id))
         assert node.execution_node == ""
 
-    async def test_of_what_is_over(self, state: RunState, database: Database) -> None:
+    async def test_of_what_is_over(self, state: RunState, claims: Claims, database: Database) -> None:
         [id] = jobs(database, 1, status="canceled")
 
-        assert await state.claim_run(ClaimInput(id, "default")) == Claim("")
+        assert await claims.claim_run(ClaimInput(id, "default")) == Claim("")
         assert not await state.release_claim(RunRef(id))
 
 

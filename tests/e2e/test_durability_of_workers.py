@@ -128,6 +128,25 @@ def test_the_host_is_gone_and_only_its_worker_comes_back(system: System) -> None
     assert_contiguous(system.api.events(job))
 
 
+def test_the_only_worker_is_gone_for_good(system: System) -> None:
+    """The server is left to notice, and to say why nothing runs any more."""
+    play = system.play()
+    play.begin()
+    began = time.monotonic()
+    system.forge.worker.lose()
+
+    job = system.api.finished(play.job)
+    took = time.monotonic() - began
+
+    assert took < LOST_SECONDS
+    assert job["status"] == "error"
+    assert "stopped answering while the job ran" in job["job_explanation"]
+    assert_contiguous(system.api.events(job))
+    waiting = system.play(steps=1)
+    system.forge.worker.restart()
+    waiting.finish()
+
+
 def test_the_worker_is_gone_for_good(system: System) -> None:
     """Another one is there to notice. A play that is gone too is lost in time, and so is one that nobody can tell
     whether it is: should the worker come back after all, it ends it."""

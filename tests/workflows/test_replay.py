@@ -10,11 +10,11 @@ from temporalio.client import WorkflowHistory
 from temporalio.converter import PayloadConverter
 from temporalio.worker import Replayer
 
-from worker import WORKFLOW_RUNNER
 from workflows.contracts import LONGEST_TEXT, Admission, FinishInput, Outcome, RunInput, Turn, TurnResult
 from workflows.job import JobWorkflow
 from workflows.maintenance import MaintenanceWorkflow
 from workflows.project_update import ProjectUpdateWorkflow
+from workflows.serving import WORKFLOW_RUNNER
 
 WORKFLOWS = [JobWorkflow, ProjectUpdateWorkflow, MaintenanceWorkflow]
 
