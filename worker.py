@@ -1,5 +1,6 @@
 """The worker process: everything that touches the world. Serves the control queue, the queues of its instance groups
-and its own queue; keeps its instance alive; leaves running playbooks running when it stops."""
+and its own queue; keeps its instance alive. SIGTERM stops it and leaves running playbooks running for the worker that
+comes next (an upgrade); SIGINT, which is Ctrl-C, ends them with it."""
 
 import asyncio
 import logging
@@ -8,6 +9,7 @@ import shutil
 import signal
 import socket
 import sys
+import time
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -50,6 +52,7 @@ GRACEFUL = timedelta(seconds=5)  # for short activities to end; playbooks are le
 # Cancellation travels with heartbeats: what is throttled here is how long a cancel takes.
 HEARTBEAT_THROTTLE = timedelta(seconds=1)
 LONGEST_STOP = 12  # seconds, GRACEFUL included
+LONGEST_END = 10  # seconds for the playbooks to end with the worker, and their jobs to be written
 MOST_PLAYBOOKS = 500  # on one host, whatever its capacity says: each takes a thread that mostly waits
 CONTROL_ACTIVITIES = 20
 
@@ -267,10 +270,24 @@ async def work(settings: Settings) -> None:
                 log.info("ready: instance %s", settings.node_name)
                 await _until(stop, keep_alive(instance, queues), keep_tidy(services))
                 log.info("stopping")
+                if stop.runs_too:
+                    await end_runs(services, queues)
                 asyncio.get_running_loop().call_later(LONGEST_STOP, _give_up)
         await asyncio.to_thread(instance.leave)
     finally:
         database.dispose()
+
+
+async def end_runs(services: WorkerServices, queues: GroupQueues) -> None:
+    """Take no more runs, and end those there are: the jobs say why. Returns when nothing is left of them."""
+    services.ending = True
+    await queues.close()
+    deadline = time.monotonic() + LONGEST_END
+    while await asyncio.to_thread(services.run_host.runs):
+        if time.monotonic() > deadline:
+            log.warning("not all runs have ended after %s s", LONGEST_END)
+            return
+        await asyncio.sleep(0.1)
 
 
 async def _until(stop: asyncio.Event, *chores: Coroutine[Any, Any, None]) -> None:
@@ -293,11 +310,21 @@ def _give_up() -> None:
     os._exit(1)
 
 
-def _stop_on_signals() -> asyncio.Event:
-    stop = asyncio.Event()
+class Stop(asyncio.Event):
+    """Set when it is time to stop."""
+
+    runs_too = False
+
+    def with_runs(self) -> None:
+        self.runs_too = True
+        self.set()
+
+
+def _stop_on_signals() -> Stop:
+    stop = Stop()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, stop.with_runs)
     return stop
 
 

@@ -31,6 +31,7 @@ from workflows.contracts import LONGEST_TEXT, Outcome, PlayInput, RunRef
 log = logging.getLogger("forge.playbook")
 
 LOST = "The run was lost on instance {node}: its process is gone and did not say how it ended."
+STOPPED = "Forge was stopped while the job ran."
 RESTARTED = "The run was lost: instance {node} was restarted, or Forge was stopped, while the playbook ran."
 
 
@@ -92,6 +93,8 @@ class _PlaybookRun:
                 return self._over()
             if job.cancel_flag or self._cancelled:
                 return Outcome(JobStatus.CANCELED)
+            if self._services.ending:
+                raise given_up()
             if job.status == JobStatus.RUNNING:
                 # An earlier attempt began it here, and neither process nor directory is left of it. Running it again
                 # would run tasks twice: that is for a person to decide.
@@ -165,8 +168,9 @@ class _PlaybookRun:
 
     def _follow(self, run: Run, store: EventStore) -> Outcome:
         """Store events until the run ends. Cancelling ends the run; the rest of its output is stored all the same."""
-        recorded, cancelled = False, self._cancelled
-        if cancelled:
+        recorded = False
+        ending = Outcome(JobStatus.CANCELED) if self._cancelled else None
+        if ending is not None:
             run.cancel()
         try:
             for lines in run.events(store.stored):
@@ -175,28 +179,33 @@ class _PlaybookRun:
                     store.store(lines)
                 if not recorded:
                     recorded = self._record_start(run)
-                if cancelled or cancel_requested():
-                    if not cancelled:
-                        run.cancel()
-                    cancelled = True
-                elif activity.is_worker_shutdown() or activity.is_cancelled():
-                    raise given_up()  # the playbook goes on
+                if ending is None and (ending := self._wanted_end()) is not None:
+                    run.cancel()
         except RunVanished:
             run.kill()
-            node = self._services.node
-            return Outcome(JobStatus.CANCELED if cancelled else JobStatus.ERROR, LOST.format(node=node))
+            return ending or Outcome(JobStatus.ERROR, LOST.format(node=self._services.node))
         if not recorded:
             self._record_start(run)
-        return self._outcome(run, cancelled)
+        return self._outcome(run, ending)
 
-    def _outcome(self, run: Run, cancelled: bool) -> Outcome:
+    def _wanted_end(self) -> Outcome | None:
+        """How the run ends if somebody wants it to end now. Raises `given_up` when only this attempt is to end."""
+        if cancel_requested():
+            return Outcome(JobStatus.CANCELED)
+        if self._services.ending:
+            return Outcome(JobStatus.ERROR, STOPPED)
+        if activity.is_worker_shutdown() or activity.is_cancelled():
+            raise given_up()  # the playbook goes on
+        return None
+
+    def _outcome(self, run: Run, ending: Outcome | None) -> Outcome:
         ended = run.exit
         assert ended is not None  # `events` ends only when there is one
         match ended.status:
             case RunStatus.SUCCESSFUL:
                 return Outcome(JobStatus.SUCCESSFUL)
             case RunStatus.CANCELED:
-                return Outcome(JobStatus.CANCELED if cancelled else JobStatus.ERROR, "" if cancelled else ended.error)
+                return ending or Outcome(JobStatus.ERROR, ended.error)
             case RunStatus.TIMEOUT:
                 return Outcome(JobStatus.FAILED, "Job terminated due to timeout")
             case RunStatus.IDLE_TIMEOUT:
@@ -217,6 +226,7 @@ class _PlaybookRun:
                 cwd=started.cwd,
                 env=mask_environment(started.env, self._masker),
             )
+        run.forget_started()
         return True
 
     # --- ending -------------------------------------------------------------------------------------------------------

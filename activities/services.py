@@ -70,6 +70,7 @@ class WorkerServices(ControlServices):
     secrets: Secrets
     run_host: RunHost
     projects: ProjectCache
+    ending: bool = False  # the worker stops, and its playbooks are to end with it
     _starting: "WeakValueDictionary[int, _Lock]" = field(default_factory=WeakValueDictionary)
 
     @property

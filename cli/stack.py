@@ -18,6 +18,7 @@ from core.errors import ForgeError
 
 FIRST_PAUSE = 0.2  # seconds before a restart; doubled for each further one
 LONGEST_PAUSE = 15.0
+LONGEST_STOP = 25.0  # seconds that a worker takes, with its playbooks
 STEADY_SECONDS = 60.0  # who ran this long starts with the first pause again
 
 
@@ -33,7 +34,8 @@ class Service(Protocol):
 
 
 class PythonService:
-    """`python -m <name>` with these environment variables."""
+    """`python -m <name>` with these environment variables. A worker ends its playbooks when it is stopped like this,
+    and leaves them running when `forge up` is killed: the next one goes on with them."""
 
     def __init__(self, name: str, data_dir: Path, env: Mapping[str, str]) -> None:
         self.name = name
@@ -52,7 +54,7 @@ class PythonService:
 
     def stop(self) -> None:
         if self.child:
-            self.child.stop(grace=20)
+            self.child.stop(LONGEST_STOP, signal.SIGINT)
 
 
 @dataclass

@@ -89,9 +89,13 @@ class Run:
 
     @property
     def started(self) -> Started | None:
-        """None if it has not got so far, which may also be the end of it (see `exit`)."""
+        """None if it has not got so far, which may also be the end of it (see `exit`), and when it was forgotten."""
         data = _read(self._dir.started)
         return Started(**orjson.loads(data)) if data else None
+
+    def forget_started(self) -> None:
+        """Remove `started`, once it is known: secrets are in that environment."""
+        self._dir.started.unlink(missing_ok=True)
 
     @property
     def exit(self) -> ExitInfo | None:

@@ -68,10 +68,11 @@ class Child:
         """The exit code; raises subprocess.TimeoutExpired."""
         return self._process.wait(timeout)
 
-    def stop(self, grace: float = 15) -> None:
-        """Ask it to end, wait `grace` seconds, then kill it with everything in its session."""
+    def stop(self, grace: float = 15, number: signal.Signals | None = None) -> None:
+        """Ask it to end (with signal `number`, else as `spawn` was told), wait `grace` seconds, then kill it with
+        everything in its session."""
         if self.running:
-            self._process.send_signal(self._stop_signal)
+            self._process.send_signal(number or self._stop_signal)
             try:
                 self._process.wait(grace)
             except subprocess.TimeoutExpired:

@@ -250,6 +250,28 @@ class TestFurtherAttempts:
         assert journal.read_text().splitlines() == ["0", "1", "2", "3"]
         assert is_whole(events(database, slow))
 
+    def test_end_with_the_worker_that_takes_its_playbooks_along(
+        self, playbooks: Playbooks, services: WorkerServices, database: Database, slow: int, journal: Path
+    ) -> None:
+        attempt = Attempt(playbooks, slow)
+        wait_for(journal)
+        services.ending = True
+
+        assert attempt.result() == Outcome("error", "Forge was stopped while the job ran.")
+
+        assert len(journal.read_text().splitlines()) < 4
+        assert is_whole(events(database, slow))
+
+    def test_do_not_begin_on_a_worker_that_ends(
+        self, playbooks: Playbooks, services: WorkerServices, database: Database, slow: int
+    ) -> None:
+        services.ending = True
+
+        with pytest.raises(ApplicationError):
+            Attempt(playbooks, slow).result()
+
+        assert look(database, slow).status == "pending"
+
     def test_end_what_was_to_be_cancelled_while_nobody_was_there(
         self, playbooks: Playbooks, database: Database, slow: int, journal: Path
     ) -> None:

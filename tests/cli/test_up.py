@@ -15,6 +15,8 @@ import orjson
 import pytest
 from cli_process import Up, forge, processes_on
 
+from activities.runhost.client import private_runs_dir
+
 pytestmark = pytest.mark.slow
 
 
@@ -52,6 +54,31 @@ def finished(job_url: str, password: str) -> Any:
             return job
         assert time.monotonic() < deadline, job
         time.sleep(0.2)
+
+
+def launch_endless(up: Up, password: str) -> str:
+    """A job that runs until it is ended; its URL. It has begun to play."""
+    begun = up.data_dir / "begun"
+    folder = up.data_dir / "projects" / "endless"
+    folder.mkdir()
+    task = f"ansible.builtin.raw: touch {begun}; sleep 1000"
+    (folder / "endless.yml").write_text(f"- hosts: all\n  gather_facts: false\n  tasks:\n    - {task}\n")
+    api = up.url("API")
+
+    def post(path: str, **body: object) -> Any:
+        return call(f"{api}{path}/", password, orjson.dumps(body))
+
+    project = post("projects", name="Endless", organization=1, scm_type="", local_path="endless")
+    inventory = call(f"{api}inventories/?name=Demo+Inventory", password)["results"][0]
+    template = post(
+        "job_templates", name="Endless", project=project["id"], inventory=inventory["id"], playbook="endless.yml"
+    )
+    job = post(f"job_templates/{template['id']}/launch")
+    deadline = time.monotonic() + 30
+    while not begun.exists():
+        assert time.monotonic() < deadline, call(f"{api}jobs/{job['id']}/", password)
+        time.sleep(0.1)
+    return f"{api}jobs/{job['id']}/"
 
 
 @pytest.fixture(scope="module")
@@ -114,13 +141,17 @@ def test_who_is_killed_comes_back(up: Up, name: str) -> None:
 
 def test_ctrl_c_leaves_nothing_running_and_the_next_start_finds_everything(up: Up) -> None:
     secret, url, ui_url = password(up), up.url("API"), up.url("Temporal UI")
+    running = launch_endless(up, secret)
     jobs = call(f"{url}jobs/", secret)["count"]
 
     assert up.stop(signal.SIGINT) == 0
     assert processes_on(up.data_dir) == []
+    assert not private_runs_dir(up.data_dir).exists()
 
     again = Up(up.data_dir)
     try:
+        ended = call(running, secret)
+        assert (ended["status"], ended["job_explanation"]) == ("error", "Forge was stopped while the job ran.")
         assert (again.url("API"), again.url("Temporal UI")) == (url, ui_url)
         assert call(f"{url}jobs/", secret)["count"] == jobs
         assert "TASK [" not in again.output
