@@ -12,7 +12,7 @@ from datetime import timedelta
 
 import uvicorn
 import uvloop
-from temporalio.worker import Worker
+from temporalio.client import Client
 
 import migrations
 from activities.services import ControlServices
@@ -31,6 +31,7 @@ logger = logging.getLogger("forge.server")
 
 GRACE_SECONDS = 10  # that open requests get to finish
 BACKLOG = 1024
+DECIDERS = 2  # transactions of workflows at once: one decides, the next one is ready
 GRACEFUL = timedelta(seconds=5)  # for short transactions to end
 LONGEST_STOP = 8  # seconds for the worker to stop, GRACEFUL included
 
@@ -53,7 +54,6 @@ async def _serve(settings: Settings, database: Database, listener: socket.socket
         searchable = await ensure_search_attributes(temporal)
     except Unavailable as error:
         raise StartupError(error.message) from error
-    control = ControlServices(database=database, client=temporal, searchable=searchable)
     runs = Runs(temporal, asyncio.get_running_loop(), searchable=searchable)
     services = Services(settings=settings, database=database, secrets=secrets, runs=runs)
     config = uvicorn.Config(
@@ -72,14 +72,18 @@ async def _serve(settings: Settings, database: Database, listener: socket.socket
         signal.signal(each, signal.SIG_IGN)
     host, port = listener.getsockname()[:2]
     logger.info("serving on http://%s:%d", f"[{host}]" if ":" in host else host, port)
-    async with _driving(control_worker(control, graceful_shutdown_timeout=GRACEFUL)):
+    async with _driving(database.url, temporal, searchable=searchable):
         await uvicorn.Server(config).serve(sockets=[listener])
     logger.info("stopped")
 
 
 @asynccontextmanager
-async def _driving(worker: Worker) -> AsyncIterator[None]:
+async def _driving(database_url: str, client: Client, *, searchable: bool) -> AsyncIterator[None]:
     """Drive workflows meanwhile. What ends that early must not end the server: workers drive them, too."""
+    # Of its own, so that no request waits for a connection because these wait for their turn to decide.
+    database = Database(database_url, DECIDERS)
+    services = ControlServices(database=database, client=client, searchable=searchable)
+    worker = control_worker(services, graceful_shutdown_timeout=GRACEFUL, max_concurrent_local_activities=DECIDERS)
     driving = asyncio.create_task(worker.run())
     driving.add_done_callback(_say_why)
     try:
@@ -87,6 +91,7 @@ async def _driving(worker: Worker) -> AsyncIterator[None]:
     finally:
         stopping = asyncio.create_task(worker.shutdown())
         await asyncio.wait([driving, stopping], timeout=LONGEST_STOP)  # if Temporal is away, say
+        database.dispose()
 
 
 def _say_why(driving: asyncio.Task[None]) -> None:
