@@ -25,6 +25,7 @@ from core.errors import StartupError, Unavailable
 from core.logging import configure_logging
 from core.settings import Settings, get_settings
 from core.temporal import connect, ensure_search_attributes
+from models.master_key import check_master_key
 from workflows.serving import control_worker
 
 logger = logging.getLogger("forge.server")
@@ -49,6 +50,8 @@ def serve(settings: Settings) -> None:
 
 async def _serve(settings: Settings, database: Database, listener: socket.socket) -> None:
     secrets = Secrets(load_master_key(settings.data_dir, settings.secret_key))
+    with database.transaction() as session:
+        check_master_key(session, secrets)
     try:
         temporal = await connect(settings)
         searchable = await ensure_search_attributes(temporal)

@@ -39,6 +39,7 @@ from core.temporal import connect, ensure_search_attributes
 from core.version import VERSION
 from models import instances
 from models.bootstrap import DEMO_PROJECT_DIR
+from models.master_key import check_master_key
 from models.projects import Project
 from models.unified import ACTIVE, UnifiedJob
 from workflows.contracts import group_queue, node_queue
@@ -58,12 +59,16 @@ CONTROL_ACTIVITIES = 20
 
 
 def build_services(settings: Settings, client: Client, database: Database, *, searchable: bool) -> WorkerServices:
+    """Raises StartupError."""
     state_dir = settings.data_dir / "run"
+    secrets = Secrets(load_master_key(settings.data_dir, settings.secret_key))
+    with database.transaction() as session:
+        check_master_key(session, secrets)
     runs_dir = private_runs_dir(settings.data_dir)
     return WorkerServices(
         settings=settings,
         database=database,
-        secrets=Secrets(load_master_key(settings.data_dir, settings.secret_key)),
+        secrets=secrets,
         client=client,
         run_host=RunHost(state_dir, runs_dir),
         projects=ProjectCache(settings.data_dir / "cache", runs_dir, closed=settings.data_dir),

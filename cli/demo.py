@@ -25,7 +25,6 @@ class DemoResult:
     status: str
     explanation: str
     first_line_at: float | None  # wall clock, seconds
-    launch_path: str
     stdout_path: str
 
     @property
@@ -68,8 +67,7 @@ def run_demo_job(api: Api, meanwhile: Callable[[], None]) -> DemoResult:
     templates = api.get("/api/v2/job_templates/", name=TEMPLATE)["results"]
     if not templates:
         raise Unavailable(f"There is no {TEMPLATE} (any more): create it, or start with a new FORGE_DATA_DIR.")
-    launch_path = templates[0]["related"]["launch"]
-    job = api.post(launch_path, {})
+    job = api.post(templates[0]["related"]["launch"], {})
     counter, first_line_at = 0, None
     while True:
         # In this order: what was finished before the look at the events has all its events in that look.
@@ -82,7 +80,7 @@ def run_demo_job(api: Api, meanwhile: Callable[[], None]) -> DemoResult:
                 pass_through(event["stdout"])
         if not events and job["status"] in FINAL and job["event_processing_finished"]:
             stdout_path = job["related"]["stdout"]
-            return DemoResult(job["id"], job["status"], job["job_explanation"], first_line_at, launch_path, stdout_path)
+            return DemoResult(job["id"], job["status"], job["job_explanation"], first_line_at, stdout_path)
         meanwhile()
         time.sleep(0 if events else POLL_SECONDS)
 

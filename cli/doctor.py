@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from rich.table import Table
+from rich.markup import escape
 
 import migrations
-from cli.console import console, say
+from cli.console import say
 from cli.running import check_database
+from core.crypto import Secrets, load_master_key
 from core.datadir import MIN_FREE_BYTES, is_locked
 from core.db import Database
 from core.embedded import postgres, temporal
@@ -22,12 +23,14 @@ from core.embedded.processes import port_is_free
 from core.errors import ForgeError
 from core.settings import Settings
 from core.temporal import connect
+from models.master_key import check_master_key
 
 
 class Verdict(Enum):
-    GOOD = "[green]ok[/]"
-    NOTE = "[yellow]note[/]"  # Forge works without it, some feature does not
-    BROKEN = "[red]broken[/]"
+    """The values are colours."""
+
+    OK = "green"
+    BROKEN = "red"
 
 
 @dataclass(frozen=True)
@@ -41,17 +44,18 @@ class Finding:
 def examine(settings: Settings) -> int:
     """Print the findings; the exit code: 1 if anything is broken."""
     findings = [finding for check in CHECKS for finding in check(settings)]
-    table = Table("", "Checked", "Found", "What to do")
+    width = max(len(each.what) for each in findings)
     for each in findings:
-        table.add_row(each.verdict.value, each.what, each.found, each.remedy)
-    console.print(table, soft_wrap=False)
+        say(f"[{each.verdict.value}]{each.verdict.name.lower():<6}[/]  {each.what:<{width}}  {escape(each.found)}")
+        if each.remedy:
+            say(f"{'':<{width + 8}}  {escape(each.remedy)}")
     broken = sum(each.verdict is Verdict.BROKEN for each in findings)
     say(f"{broken} of {len(findings)} are broken." if broken else "Nothing is broken.")
     return 1 if broken else 0
 
 
 def check_python(settings: Settings) -> Iterator[Finding]:
-    yield Finding("Python", Verdict.GOOD, f"{platform.python_version()}, {sys.prefix}")
+    yield Finding("Python", Verdict.OK, f"{platform.python_version()}, {sys.prefix}")
 
 
 def check_data_dir(settings: Settings) -> Iterator[Finding]:
@@ -59,14 +63,15 @@ def check_data_dir(settings: Settings) -> Iterator[Finding]:
     what = "Data directory"
     try:
         if not path.exists():
-            yield Finding(what, Verdict.GOOD, f"{path}, to be created")
+            yield Finding(what, Verdict.OK, f"{path}, to be created")
         elif not os.access(path, os.R_OK | os.W_OK | os.X_OK):
             yield Finding(what, Verdict.BROKEN, f"{path} is closed to this user", "Change its owner or FORGE_DATA_DIR.")
+            return
         elif path.stat().st_uid == os.geteuid() and path.stat().st_mode & 0o066:
             yield Finding(what, Verdict.BROKEN, f"{path} is open to other users", f"chmod go-rwx {path}")
         else:
             running = ", in use by `forge up`" if is_locked(path) else ""
-            yield Finding(what, Verdict.GOOD, f"{path}{running}")
+            yield Finding(what, Verdict.OK, f"{path}{running}")
         existing = next(each for each in (path, *path.absolute().parents) if each.exists())
         if path != existing and not os.access(existing, os.W_OK | os.X_OK):
             yield Finding(what, Verdict.BROKEN, f"{existing} is closed to this user", "Set FORGE_DATA_DIR.")
@@ -76,8 +81,8 @@ def check_data_dir(settings: Settings) -> Iterator[Finding]:
         yield Finding(what, Verdict.BROKEN, f"{path}: {error.strerror}", "Set FORGE_DATA_DIR to a usable directory.")
         return
     needed = postgres.CREATE_BYTES if first_start else MIN_FREE_BYTES
-    verdict = Verdict.GOOD if free >= needed else Verdict.BROKEN
-    remedy = "" if verdict is Verdict.GOOD else f"Free {needed >> 20} MB there, or set FORGE_DATA_DIR."
+    verdict = Verdict.OK if free >= needed else Verdict.BROKEN
+    remedy = "" if verdict is Verdict.OK else f"Free {needed >> 20} MB there, or set FORGE_DATA_DIR."
     yield Finding("Free space", verdict, f"{free >> 20} MB", remedy)
 
 
@@ -86,7 +91,7 @@ def check_port(settings: Settings) -> Iterator[Finding]:
     if is_locked(settings.data_dir):
         return  # `forge up` listens there itself
     if settings.port == 0 or port_is_free(settings.port, settings.host):
-        yield Finding("HTTP port", Verdict.GOOD, f"{place} is free")
+        yield Finding("HTTP port", Verdict.OK, f"{place} is free")
     else:
         yield Finding("HTTP port", Verdict.BROKEN, f"{place} cannot be used", "Set FORGE_PORT, or end what uses it.")
 
@@ -98,18 +103,22 @@ def check_postgres(settings: Settings) -> Iterator[Finding]:
         if url is None:
             postgres.find_wheel()
             postgres.server_account(settings.data_dir)
-            yield Finding(what, Verdict.GOOD, "embedded, to be started by `forge up`")
+            yield Finding(what, Verdict.OK, "embedded, to be started by `forge up`")
             return
         version = check_database(url)
         kind = "external" if settings.database_url else "embedded"
-        yield Finding(what, Verdict.GOOD, f"{kind}, version {version}, answers")
+        yield Finding(what, Verdict.OK, f"{kind}, version {version}, answers")
         database = Database(url, pool_size=1)
         try:
             with database.transaction() as session:
                 migrations.check(session)
+                yield Finding("Database schema", Verdict.OK, f"revision {migrations.head()}")
+                if settings.secret_key or (settings.data_dir / "secret_key").exists():
+                    what = "Secret key"
+                    check_master_key(session, Secrets(load_master_key(settings.data_dir, settings.secret_key)))
+                    yield Finding(what, Verdict.OK, "the one that the database was created with")
         finally:
             database.dispose()
-        yield Finding("Database schema", Verdict.GOOD, f"revision {migrations.head()}")
     except ForgeError as error:
         yield Finding(what, Verdict.BROKEN, *_sentence(error))
 
@@ -119,11 +128,11 @@ def check_temporal(settings: Settings) -> Iterator[Finding]:
     try:
         address = settings.temporal_address or temporal.running_address(settings.data_dir)
         if address is None:
-            yield Finding(what, Verdict.GOOD, f"embedded, to be started by `forge up` ({temporal.find_binary().name})")
+            yield Finding(what, Verdict.OK, f"embedded, to be started by `forge up` ({temporal.find_binary().name})")
             return
         asyncio.run(_call_temporal(settings, address))
         kind = "external" if settings.temporal_address else "embedded"
-        yield Finding(what, Verdict.GOOD, f"{kind}, {address} answers")
+        yield Finding(what, Verdict.OK, f"{kind}, {address} answers")
     except ForgeError as error:
         yield Finding(what, Verdict.BROKEN, *_sentence(error))
 
@@ -138,7 +147,7 @@ def check_programs(settings: Settings) -> Iterator[Finding]:
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
     for name, remedy in PROGRAMS.items():
         found = shutil.which(name, path=path)
-        yield Finding(name, Verdict.GOOD, found) if found else Finding(name, Verdict.BROKEN, "not found", remedy)
+        yield Finding(name, Verdict.OK, found) if found else Finding(name, Verdict.BROKEN, "not found", remedy)
 
 
 def _sentence(error: ForgeError) -> tuple[str, str]:

@@ -20,7 +20,9 @@ from core.db import Database
 from core.errors import StartupError
 from core.settings import Settings
 from models.base import now
-from models.bootstrap import ensure_first_rows
+from models.bootstrap import DEMO_TEMPLATE, ensure_first_rows
+from models.job_templates import JobTemplate
+from models.master_key import check_master_key, note_master_key
 from models.users import User, create_token
 
 DEMO_TOKEN_AGE = timedelta(minutes=15)
@@ -59,12 +61,15 @@ def _prepare_database(settings: Settings, url: str, *, demo: bool) -> Prepared:
     database = Database(url, pool_size=1)
     try:
         with database.transaction() as session:
+            check_master_key(session, secrets)
+            note_master_key(session, secrets)
             first_start = session.scalar(select(User.id).limit(1)) is None
             password = ensure_first_rows(session, settings)
             token = _create_demo_token(session, secrets) if demo or first_start else None
+            template = session.scalar(select(JobTemplate.id).where(JobTemplate.name == DEMO_TEMPLATE).limit(1))
     finally:
         database.dispose()
-    return Prepared(migrations.head(), password, token)
+    return Prepared(migrations.head(), password, token, template)
 
 
 def _create_demo_token(session: Session, secrets: Secrets) -> str | None:

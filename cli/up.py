@@ -44,6 +44,7 @@ class Running:
     temporal_ui_url: str | None
     admin_password: str | None
     demo_token: str | None
+    demo_template: int | None
 
 
 def serve(settings: Settings, *, demo: bool) -> int:
@@ -129,7 +130,7 @@ def _start(settings: Settings, stack: Stack, *, demo: bool) -> Running:
         stack.start(worker)
         stack.start(server)
         _wait_until_healthy(url, (worker, server))
-    return Running(url, ui_url, prepared.admin_password, prepared.demo_token)
+    return Running(url, ui_url, prepared.admin_password, prepared.demo_token, prepared.demo_template)
 
 
 def _server_port(settings: Settings) -> int:
@@ -232,7 +233,8 @@ def _tell(settings: Settings, running: Running, result: DemoResult | None) -> No
     curl = escape(f"curl -u {login}")
     say("\nWhat next")
     say(f"  {curl} {running.url}/api/v2/job_templates/")
-    if result:
-        say(f"  {curl} -X POST {running.url}{result.launch_path}")
-        say(f"  {curl} '{running.url}{result.stdout_path}?format=txt'")
+    if running.demo_template:
+        say(f"  {curl} -X POST {running.url}/api/v2/job_templates/{running.demo_template}/launch/")
+    last = f"{result.stdout_path}?format=txt" if result else "/api/v2/jobs/?order_by=-id"
+    say(f"  {curl} '{running.url}{last}'")
     say("\nCtrl-C stops everything.")

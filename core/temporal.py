@@ -7,38 +7,58 @@ from pathlib import Path
 
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 
-from core.errors import StartupError, Unavailable
+from core.errors import ForgeError, StartupError, Unavailable
 from core.settings import Settings
 
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 10
+NOT_ALLOWED = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED)
 
 # What executions can be searched by in Temporal UI; all are keywords. `workflows.starting` gives them their values.
 SEARCH_ATTRIBUTES = ("ForgeType", "ForgeStatus", "ForgeTemplate", "ForgeOrganization", "ForgeUser")
 
 
 async def connect(settings: Settings, address: str | None = None) -> Client:
-    """A client for `address`, or for the address of the settings. Raises StartupError when the settings cannot work,
-    Unavailable when nobody answers."""
+    """A client for `address`, or for the address of the settings, whose namespace exists. Raises StartupError when the
+    settings cannot work, Unavailable when nobody answers."""
     target = address or settings.temporal_address
     if not target:
         raise StartupError("No Temporal to connect to: set FORGE_TEMPORAL_ADDRESS (host:port), or start `forge up`.")
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            return await Client.connect(
+            client = await Client.connect(
                 target,
                 namespace=settings.temporal_namespace,
                 tls=_tls(settings),
                 api_key=settings.temporal_api_key,
             )
+            await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
+            return client
     except (RuntimeError, TimeoutError) as error:  # the SDK's own for "cannot connect"
         raise Unavailable(unreachable(target)) from error
     except ValueError as error:
         raise StartupError(f"FORGE_TEMPORAL_ADDRESS is not host:port: {target}") from error
+    except RPCError as error:
+        raise _refusal(target, settings.temporal_namespace, error) from error
+
+
+def _refusal(address: str, namespace: str, error: RPCError) -> ForgeError:
+    if error.status == RPCStatusCode.NOT_FOUND:
+        return StartupError(
+            f"Temporal at {address} has no namespace {namespace!r}: "
+            f"create it (`temporal operator namespace create -n {namespace}`) or correct FORGE_TEMPORAL_NAMESPACE."
+        )
+    if error.status in NOT_ALLOWED:
+        return StartupError(
+            f"Temporal at {address} does not let us use its namespace {namespace!r} ({error.message}): "
+            "check FORGE_TEMPORAL_NAMESPACE, FORGE_TEMPORAL_API_KEY and the client certificate."
+        )
+    return Unavailable(unreachable(address))
 
 
 def unreachable(address: str) -> str:
@@ -68,11 +88,7 @@ async def ensure_search_attributes(client: Client) -> bool:
     except RPCError as error:
         if error.status == RPCStatusCode.ALREADY_EXISTS:  # another process was first
             return True
-        if error.status in {
-            RPCStatusCode.PERMISSION_DENIED,
-            RPCStatusCode.UNIMPLEMENTED,
-            RPCStatusCode.UNAUTHENTICATED,
-        }:
+        if error.status in {*NOT_ALLOWED, RPCStatusCode.UNIMPLEMENTED}:
             log.warning(
                 "Temporal does not let Forge register search attributes: ask its operator to add %s (Keyword) to "
                 "namespace %s.",

@@ -25,6 +25,7 @@ from models.unified import unified_job_template_credentials
 from models.users import User, create_user
 
 ADMIN = "admin"
+DEMO_TEMPLATE = "Demo Job Template"
 DEMO_PROJECT_DIR = "demo_project"
 DEMO_PLAYBOOK = "hello_world.yml"
 SYSTEM_JOBS = {
@@ -83,7 +84,7 @@ def _demo(session: Session, organization: Organization, admin: User) -> None:
     )
     _new(session, "project", project)
     template = JobTemplate(
-        name="Demo Job Template",
+        name=DEMO_TEMPLATE,
         inventory_id=inventory.id,
         project_id=project.id,
         playbook=DEMO_PLAYBOOK,

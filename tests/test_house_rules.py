@@ -18,7 +18,7 @@ ARROWS = {
     "workflows": {"workflows", "activities"},
     "activities": {"activities", "models", "core", "workflows.contracts", "workflows.starting"},
     "api": {"api", "models", "core", "workflows.contracts", "workflows.starting"},
-    "server": {"activities.services", "api", "core", "migrations", "workflows.serving"},
+    "server": {"activities.services", "api", "core", "migrations", "models", "workflows.serving"},
     "worker": {"activities", "core", "migrations", "models", "workflows"},
 }
 

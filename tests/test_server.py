@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from cli.prepare import prepare
 from core.errors import StartupError
 from core.settings import Settings
 from server import serve
@@ -58,6 +59,13 @@ class TestStartupErrors:
     def test_database_without_a_schema(self, settings: MakeSettings, postgres_url: str) -> None:
         with pytest.raises(StartupError, match="forge migrate"):
             serve(settings(database_url=postgres_url.rpartition("/")[0] + "/postgres"))
+
+    def test_another_key_than_the_databases(self, settings: MakeSettings, fresh_database_url: str) -> None:
+        url = fresh_database_url
+        prepare(settings(database_url=url, secret_key="first", temporal_address=None))
+
+        with pytest.raises(StartupError, match="encrypted with another key: set FORGE_SECRET_KEY"):
+            serve(settings(database_url=url, secret_key="second"))
 
     def test_unreachable_temporal(self, settings: MakeSettings) -> None:
         with pytest.raises(StartupError, match=r"Temporal does not answer at 127\.0\.0\.1:1"):

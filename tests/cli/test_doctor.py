@@ -22,6 +22,41 @@ def test_before_the_first_start(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+def test_no_such_namespace(data_dir: Path, fresh_database_url: str, temporal_address: str) -> None:
+    done = forge(
+        "doctor",
+        data_dir=data_dir,
+        FORGE_DATABASE_URL=fresh_database_url,
+        FORGE_TEMPORAL_ADDRESS=temporal_address,
+        FORGE_TEMPORAL_NAMESPACE="nowhere",
+    )
+
+    assert done.returncode == 1
+    assert "has no namespace 'nowhere'" in done.stdout
+
+
+def test_another_key(data_dir: Path, fresh_database_url: str) -> None:
+    settings = {"FORGE_DATABASE_URL": fresh_database_url, "FORGE_SECRET_KEY": "first"}
+    assert forge("migrate", data_dir=data_dir, **settings).returncode == 0
+    assert "the one that the database was created with" in forge("doctor", data_dir=data_dir, **settings).stdout
+    settings["FORGE_SECRET_KEY"] = "second"
+
+    for command in ("migrate", "doctor"):
+        done = forge(command, data_dir=data_dir, **settings)
+
+        assert done.returncode == 1
+        assert "encrypted with another key" in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_nothing_is_cut_off(data_dir: Path) -> None:
+    data_dir.chmod(0o755)
+
+    done = forge("doctor", data_dir=data_dir, COLUMNS="40")
+
+    assert f"chmod go-rwx {data_dir}" in done.stdout
+
+
 def test_each_finding_has_its_remedy(data_dir: Path, postgres_url: str) -> None:
     data_dir.chmod(0o755)
 

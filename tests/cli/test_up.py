@@ -109,9 +109,22 @@ def test_what_it_says_is_true(up: Up) -> None:
     for label in ("API docs", "Temporal UI"):
         with urllib.request.urlopen(up.url(label), timeout=20) as response:
             assert response.status == 200
-    curl = next(line.split() for line in up.output.splitlines() if "job_templates/" in line)
-    shown = subprocess.run([*curl, "--silent", "--noproxy", "*"], capture_output=True, text=True)
-    assert "Demo Job Template" in shown.stdout
+    templates, launched, output = (run(line) for line in what_next(up))
+    assert "Demo Job Template" in templates
+    assert '"status":"pending"' in launched
+    assert "TASK [" in output
+
+
+def what_next(up: Up) -> list[str]:
+    lines = up.output.partition("What next\n")[2].partition("\n\n")[0].splitlines()
+    assert len(lines) == 3
+    return lines
+
+
+def run(line: str) -> str:
+    """Paste it into a shell."""
+    env = {"PATH": os.environ["PATH"], "no_proxy": "*"}
+    return subprocess.run(["sh", "-c", f"{line} --silent --fail"], env=env, capture_output=True, text=True).stdout
 
 
 def test_a_second_one_is_refused(up: Up) -> None:
@@ -141,7 +154,7 @@ def test_who_is_killed_comes_back(up: Up, name: str) -> None:
 
 def test_ctrl_c_leaves_nothing_running_and_the_next_start_finds_everything(up: Up) -> None:
     secret, url, ui_url = password(up), up.url("API"), up.url("Temporal UI")
-    running = launch_endless(up, secret)
+    running, commands = launch_endless(up, secret), what_next(up)
     jobs = call(f"{url}jobs/", secret)["count"]
 
     assert up.stop(signal.SIGINT) == 0
@@ -155,6 +168,7 @@ def test_ctrl_c_leaves_nothing_running_and_the_next_start_finds_everything(up: U
         assert (again.url("API"), again.url("Temporal UI")) == (url, ui_url)
         assert call(f"{url}jobs/", secret)["count"] == jobs
         assert "TASK [" not in again.output
+        assert [line.replace("-u admin ", f"-u admin:{secret} ") for line in what_next(again)][:2] == commands[:2]
     finally:
         assert again.stop(signal.SIGTERM) == 0
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode, WorkflowService
 
 from core.errors import StartupError, Unavailable
 from core.settings import Settings
@@ -25,6 +26,22 @@ async def test_search_attributes_are_registered_once(temporal_client: Client) ->
 async def test_nobody_answers() -> None:
     with pytest.raises(Unavailable, match=r"does not answer at 127\.0\.0\.1:1: check"):
         await connect(Settings(), "127.0.0.1:1")
+
+
+async def test_no_such_namespace(temporal_address: str) -> None:
+    with pytest.raises(StartupError, match=r"has no namespace 'nowhere': create it .* FORGE_TEMPORAL_NAMESPACE"):
+        await connect(Settings(temporal_namespace="nowhere"), temporal_address)
+
+
+@pytest.mark.parametrize("status", [RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED])
+async def test_not_for_us(monkeypatch: pytest.MonkeyPatch, temporal_address: str, status: RPCStatusCode) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        raise RPCError("Request unauthorized.", status, b"")
+
+    monkeypatch.setattr(WorkflowService, "describe_namespace", refuse)
+
+    with pytest.raises(StartupError, match=r"\(Request unauthorized\.\): check .* FORGE_TEMPORAL_API_KEY"):
+        await connect(Settings(), temporal_address)
 
 
 async def test_no_address() -> None:
