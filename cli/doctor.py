@@ -64,6 +64,9 @@ def check_data_dir(settings: Settings) -> Iterator[Finding]:
     try:
         if not path.exists():
             yield Finding(what, Verdict.OK, f"{path}, to be created")
+        elif not path.is_dir():
+            yield Finding(what, Verdict.BROKEN, f"{path} is not a directory", "Set FORGE_DATA_DIR to a directory.")
+            return
         elif not os.access(path, os.R_OK | os.W_OK | os.X_OK):
             yield Finding(what, Verdict.BROKEN, f"{path} is closed to this user", "Change its owner or FORGE_DATA_DIR.")
             return
@@ -121,6 +124,8 @@ def check_postgres(settings: Settings) -> Iterator[Finding]:
             database.dispose()
     except ForgeError as error:
         yield Finding(what, Verdict.BROKEN, *_sentence(error))
+    except OSError:
+        return  # the data directory: that has been said
 
 
 def check_temporal(settings: Settings) -> Iterator[Finding]:

@@ -5,17 +5,13 @@ import logging
 import sys
 import time
 
-from core.errors import StartupError
-
 # Told at INFO what matters to their authors only.
 QUIET = ("alembic.runtime", "httpx", "httpcore", "temporalio.worker")
 
 
 def configure_logging(level: str) -> None:
     """`level` as in FORGE_LOG_LEVEL. May be called again: the last call counts."""
-    number = logging.getLevelNamesMapping().get(level.upper())
-    if number is None:
-        raise StartupError(f"FORGE_LOG_LEVEL is {level}: set it to DEBUG, INFO, WARNING or ERROR.")
+    number = logging.getLevelNamesMapping()[level]
     formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
     handler = logging.StreamHandler(sys.stdout)

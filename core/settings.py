@@ -6,9 +6,12 @@ import os
 import socket
 from functools import cache
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)]
 
 
 def default_data_dir() -> Path:
@@ -46,7 +49,7 @@ class Settings(BaseSettings):
     instance_groups: str = Field("default", description="Groups this worker serves, comma-separated.")
     capacity: int = Field(0, description="Forks this worker may run at once; 0 computes it from CPU and memory.", ge=0)
     projects_root: Path | None = Field(None, description="Folder of manual projects; default <data_dir>/projects.")
-    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    log_level: LogLevel = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
 
     @property
     def manual_projects_dir(self) -> Path:

@@ -4,6 +4,7 @@ the kernel when we are killed. Also the choice of their ports."""
 import contextlib
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -25,6 +26,8 @@ CLOCK_SLACK_SECONDS = 2  # a process's start time moves a little when the clock 
 # Below the range from which Linux and macOS take the ports of outgoing connections, so that a remembered port is
 # still free at the next start.
 PORTS = range(18000, 30000)
+
+SEVERE = re.compile(r"\b(FATAL|PANIC|ERROR)\b")  # as PostgreSQL, Temporal and we ourselves log
 
 
 @dataclass(frozen=True)
@@ -86,11 +89,11 @@ class Child:
                 os.killpg(self.pid, signal.SIGKILL)
 
     def last_words(self) -> str:
-        """The last line that it logged, for an error message."""
+        """The last line that it logged, or the last that tells of an error if there is one; for an error message."""
         with contextlib.suppress(OSError), self.log.open("rb") as log:
             log.seek(max(self._log_start, self.log.stat().st_size - 2000))
             lines = [line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()]
-            return lines[-1] if lines else ""
+            return next((line for line in reversed(lines) if SEVERE.search(line)), lines[-1] if lines else "")
         return ""
 
 
@@ -193,6 +196,8 @@ def pick_port() -> int:
 
 def choose_port(remembered: Path, configured: int, variable: str) -> int:
     """The configured port, else the one used last time if it is free, else a new one; remembered in that file."""
+    if 0 < configured < 1024:
+        raise StartupError(f"Port {configured} is for root's own services: set {variable} to one above 1023.")
     port = configured or read_port(remembered)
     if configured and not port_is_free(configured):
         raise StartupError(f"Port {configured} is taken: end what uses it, or set {variable} to another port.")

@@ -49,6 +49,16 @@ def test_another_key(data_dir: Path, fresh_database_url: str) -> None:
         assert "Traceback" not in done.stderr
 
 
+def test_a_data_directory_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    done = forge("doctor", data_dir=tmp_path / "file")
+
+    assert done.returncode == 1
+    assert done.stdout.count(f"{tmp_path}/file") == 1
+    assert "is not a directory" in done.stdout
+
+
 def test_nothing_is_cut_off(data_dir: Path) -> None:
     data_dir.chmod(0o755)
 

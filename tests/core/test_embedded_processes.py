@@ -197,6 +197,8 @@ class TestChoosePort:
         free = pick_port()
 
         assert choose_port(tmp_path / "port", free, "FORGE_X") == free
+        with pytest.raises(StartupError, match="set FORGE_X to one above 1023"):
+            choose_port(tmp_path / "port", 22, "FORGE_X")
         with pytest.raises(StartupError, match=f"Port {taken_port} is taken.*FORGE_X"):
             choose_port(tmp_path / "port", taken_port, "FORGE_X")
 
