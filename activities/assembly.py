@@ -16,7 +16,7 @@ from activities.runhost.protocol import FileSpec, RunSpec
 from activities.services import WorkerServices
 from core.errors import Invalid
 from models.inventories import Host, Inventory
-from models.inventory_script import inventory_file
+from models.inventory_script import inventory_script
 from models.job_templates import JobTemplate, names_a_file
 from models.jobs import Job
 from models.launch import start_context, survey_context
@@ -58,7 +58,7 @@ def assemble(session: Session, services: WorkerServices, job: Job, project: Proj
         options.append(f"--limit=@{path_of('limit')}")
     elif job.limit:
         options.append(f"--limit={job.limit}")
-    files["inventory.json"] = FileSpec(inventory_file(session, job.inventory_id))
+    files |= _inventory(session, job.inventory_id)
     files["extra_vars.yml"] = FileSpec(
         _extra_vars(session, job, answers, {**injection.extra_vars, **_facts_about(session, job, project)})
     )
@@ -73,7 +73,7 @@ def assemble(session: Session, services: WorkerServices, job: Job, project: Proj
         run_id=run_id,
         project_dir=str(project_dir),
         playbook=job.playbook,
-        inventory=[str(path_of("inventory.json"))],
+        inventory=[str(path_of("inventory"))],
         args=[*options, *injection.args, "--extra-vars", f"@{path_of('extra_vars.yml')}"],
         env=env,
         ssh_keys=injection.ssh_keys,
@@ -108,6 +108,16 @@ def _inputs(
         for name, value in job.survey_passwords.items()
     }
     return injection, answers
+
+
+def _inventory(session: Session, inventory_id: int) -> dict[str, FileSpec]:
+    """A script that prints the inventory, which is in a file beside it. Of all that ansible reads only a script's
+    output has names that stay as they are: elsewhere `web[1:3]` means three hosts, and `web:22` a port. It is also
+    read in half the time of the same in YAML, which counts from 1,000 hosts on."""
+    return {
+        "inventory": FileSpec('#!/bin/sh\nexec cat "$0.json"\n', mode=0o700),
+        "inventory.json": FileSpec(orjson.dumps(inventory_script(session, inventory_id)).decode()),
+    }
 
 
 def inventory_hosts(session: Session, job: Job) -> dict[str, int]:

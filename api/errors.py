@@ -74,7 +74,7 @@ def _routing_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path = request.url.path
     if error.status_code == 404:
-        if path.startswith("/api/") and not path.endswith("/") and _methods(request, path + "/"):
+        if f"{path}/".startswith("/api/") and not path.endswith("/") and _methods(request, path + "/"):
             if request.method in SAFE_METHODS:
                 query = f"?{request.url.query}" if request.url.query else ""
                 return RedirectResponse(f"{quote(path)}/{query}", 301)

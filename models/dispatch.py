@@ -194,6 +194,10 @@ def explain(reasons: Sequence[Mapping[str, Any]]) -> str:
                 sentences.append(f"Waiting in instance group {reason['instance_group']} behind jobs that came earlier.")
             case "instance":
                 sentences.append(f"Waiting for a live instance in instance group {reason['instance_group']}.")
+            case "start" if "instance_group" in reason:
+                sentences.append(f"Waiting for an instance of instance group {reason['instance_group']} to start it.")
+            case "start":
+                sentences.append("Waiting for an instance to start it.")
             case _:
                 sentences.append("Waiting for an instance group: none that this job may use exists.")
     return " ".join(sentences)
@@ -206,19 +210,27 @@ def lock(session: Session) -> None:
 
 
 def grant_waiting(session: Session) -> list[tuple[str, int]]:
-    """Grant whoever may start and write why the others wait. Returns (kind, id) of the runs granted by this call, to be
-    woken after the commit; a wake-up that gets lost is repeated by the sweep (`granted_before`)."""
+    """Grant whoever may start and write what everybody waits for. Returns (kind, id) of the runs granted by this call,
+    to be woken after the commit; a wake-up that gets lost is repeated by the sweep (`granted_before`)."""
     lock(session)
     rows = session.execute(_unfinished()).all()
     if all(row.granted_at is not None for row in rows):
         return []
-    decision = plan(_candidates(session, rows), live_groups(session))
+    groups = {group.id: group for group in live_groups(session)}
+    decision = plan(_candidates(session, rows), groups.values())
     by_id = {row.id: row for row in rows}
     for run_id, group_id in decision.granted.items():
+        # Its beginning clears this. An instance that has just gone is believed to be alive for a while.
+        start = [{"type": "start"} | ({} if group_id is None else {"instance_group": groups[group_id].name})]
         session.execute(
             update(UnifiedJob)
             .where(UnifiedJob.id == run_id)
-            .values(granted_at=func.clock_timestamp(), instance_group_id=group_id, waiting_on=[], job_explanation="")
+            .values(
+                granted_at=func.clock_timestamp(),
+                instance_group_id=group_id,
+                waiting_on=start,
+                job_explanation=explain(start),
+            )
         )
     for run_id, reasons in decision.waiting.items():
         if by_id[run_id].waiting_on != reasons or by_id[run_id].status != JobStatus.WAITING:

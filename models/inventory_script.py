@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import orjson
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
@@ -61,20 +60,3 @@ def _roots(groups: dict[str, dict[str, Any]]) -> list[str]:
     """Groups that are nobody's child, in order: with them `all` reaches every group."""
     below = {child for group in groups.values() for child in group["children"]}
     return [name for name in groups if name != "all" and name not in below]
-
-
-def inventory_file(session: Session, inventory_id: int) -> str:
-    """The same inventory as a static file for Ansible's `yaml` inventory plugin (JSON is YAML, and parses faster)."""
-    script = inventory_script(session, inventory_id)
-    hostvars = script.pop("_meta")["hostvars"]
-    everything = script.pop("all")
-    groups = {
-        name: {
-            "hosts": dict.fromkeys(group.get("hosts", [])),
-            "children": dict.fromkeys(group.get("children", [])),
-            "vars": group.get("vars", {}),
-        }
-        for name, group in script.items()
-    }
-    groups["all"] = {"hosts": hostvars, "vars": everything.get("vars", {})}  # ansible puts the roots below it
-    return orjson.dumps(groups).decode()

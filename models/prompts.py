@@ -108,6 +108,8 @@ class Prompts:
             self.errors["project"] = ["A project is required to run a job."]
             return None
         if not project.scm_type:
+            if not project.local_path:
+                self.errors["project"] = ["The project has no folder to take the playbook from."]
             return project
         if branch and branch != project.scm_branch:
             if not project.allow_override:

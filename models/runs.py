@@ -34,7 +34,8 @@ from models.users import User
 
 NEVER_RUN = "never updated"  # what a template without runs shows as its status
 MAX_HOST_NAME = 1024
-ANSIBLE_ERROR = r"(?:\[ERROR\]:|ERROR!) ([^\x1b\r\n]+)"
+# That an inventory could not be read is the error, why it could not is a warning before it.
+ANSIBLE_ERROR = r"(?:\[ERROR\]:|ERROR!|Failed to parse inventory with 'script' plugin:) ([^\x1b\r\n]+)"
 HOSTS_NAMED = 5  # in an explanation
 STATISTICS = ("changed", "dark", "failures", "ok", "processed", "skipped", "ignored", "rescued")
 

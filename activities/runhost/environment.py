@@ -13,6 +13,7 @@ from activities.runhost.protocol import FileSpec, RunDir
 INHERITED = ("PATH", "LANG", "LANGUAGE", "TZ", "VIRTUAL_ENV")
 
 SSH_ARGS = "-C -o ControlMaster=auto -o ControlPersist=60s"  # ansible's own default
+INVENTORY_PLUGINS = "host_list,auto,yaml,ini,toml"  # ansible's own default, but for `script`
 SSH_CONFIG = """\
 # ssh takes the home directory from the password database, so HOME alone does not keep it away from ~/.ssh.
 IdentityFile none
@@ -42,12 +43,18 @@ def build_environment(run: RunDir, project_dir: str, own: Mapping[str, str]) -> 
         "GIT_SSH_COMMAND": f"ssh -F {run.ssh_config}",
         **own,
     }
-    ssh_args = env.get("ANSIBLE_SSH_ARGS") or _configured_ssh_args(project_dir, env) or SSH_ARGS
+    config = _ansible_config(project_dir, env)
+    ssh_args = env.get("ANSIBLE_SSH_ARGS") or config.get("ssh_connection", "ssh_args", fallback="") or SSH_ARGS
+    plugins = env.get("ANSIBLE_INVENTORY_ENABLED") or config.get("inventory", "enable_plugins", fallback="")
     return {
         **env,
         # First, so that a project's own `-F` (a bastion's configuration) still counts: ssh takes the last one.
         "ANSIBLE_SSH_ARGS": f"-F {run.ssh_config} {ssh_args}",
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(run.control),
+        # The run's inventory is a script's: it is read even where a project enables other plugins, and a run whose
+        # inventory could not be read does not go on without hosts.
+        "ANSIBLE_INVENTORY_ENABLED": f"script,{plugins or INVENTORY_PLUGINS}",
+        "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "True",
         "ANSIBLE_LOCAL_TEMP": str(run.tmp),
         "HOME": str(run.home),  # and with it ANSIBLE_HOME, galaxy's token and cache, ~/.config, ~/.netrc
         "KRB5CCNAME": f"FILE:{run.path / 'krb5cc'}",
@@ -55,18 +62,18 @@ def build_environment(run: RunDir, project_dir: str, own: Mapping[str, str]) -> 
     }
 
 
-def _configured_ssh_args(project_dir: str, env: Mapping[str, str]) -> str | None:
-    """`ssh_args` of the ansible.cfg that ansible will read: the environment variable would silently replace it."""
+def _ansible_config(project_dir: str, env: Mapping[str, str]) -> configparser.ConfigParser:
+    """The ansible.cfg that ansible will read, whose options our environment variables would silently replace."""
     candidates = [env["ANSIBLE_CONFIG"]] if "ANSIBLE_CONFIG" in env else []
     for path in map(Path, [*candidates, f"{project_dir}/ansible.cfg", "/etc/ansible/ansible.cfg"]):
         if path.is_file():
-            parser = configparser.ConfigParser(interpolation=None, strict=False)
+            parser = configparser.ConfigParser(interpolation=None, strict=False, inline_comment_prefixes=(";",))
             try:
                 parser.read(path)
             except (configparser.Error, UnicodeDecodeError, OSError):
-                return None  # ansible says better what is wrong with it
-            return parser.get("ssh_connection", "ssh_args", fallback=None)
-    return None
+                break  # ansible says better what is wrong with it
+            return parser
+    return configparser.ConfigParser()
 
 
 def write_layout(run: RunDir, files: Mapping[str, FileSpec]) -> None:

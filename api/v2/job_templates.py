@@ -15,6 +15,7 @@ from api.rest.source import Source
 from api.rest.sqljson import json_object
 from api.rest.writer import Change
 from api.v2.jobs import jobs
+from api.v2.playbooks import known_playbooks, refuse_missing_playbook
 from api.v2.prompts import Ids, Items, cleaned
 from api.v2.runs import refuse_while_running
 from api.v2.shared import (
@@ -111,8 +112,8 @@ def _check_playbook(change: Change, project: Project) -> None:
         change.fail("playbook", "Must select playbook for project.")
     elif leaves_the_project(playbook):
         change.fail("playbook", "A playbook is a path inside its project.")
-    elif project.scm_revision and not project.allow_override and playbook not in project.playbook_files:
-        change.fail("playbook", "Playbook not found for project.")  # before the first update nobody can know
+    elif (known := known_playbooks(change.call, project)) is not None and playbook not in known:
+        change.fail("playbook", "Playbook not found for project.")
     if not project.allow_override:
         if change.get("scm_branch"):
             change.fail("scm_branch", "Project does not allow overriding branch.")
@@ -172,6 +173,7 @@ def _launch(call: Call, template_id: int) -> Response:
     """A new job. What the template does not ask for is ignored, and said to be."""
     prompts = cleaned(LAUNCH_FIELDS, call.data())
     launched = launch_job(call.session, call.services.secrets, call.actor, _load(call, template_id), prompts)
+    refuse_missing_playbook(call, launched.job)
     job_id = launched.job.id
     call.services.runs.start(call, job_id)
     shown = Reader(jobs, call.actor).one(call.session, job_id)

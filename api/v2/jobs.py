@@ -12,6 +12,7 @@ from api.rest.reader import Reader
 from api.rest.resource import Action, Attached, Children, Resource
 from api.rest.source import Source
 from api.v2.events import events_of_run
+from api.v2.playbooks import refuse_missing_playbook
 from api.v2.prompts import cleaned
 from api.v2.runs import CANCEL, STDOUT, organization_admin, readable, remove_run, startable
 from api.v2.shared import (
@@ -90,6 +91,7 @@ def _relaunch(call: Call, job_id: int) -> Response:
         hosts=asked.get("hosts", "all"),
         passwords=asked.get("credential_passwords"),
     )
+    refuse_missing_playbook(call, again)
     call.services.runs.start(call, again.id)
     shown = Reader(jobs, call.actor).one(call.session, again.id)
     return json_response(shown | {"job": again.id}, 201, {"Location": shown["url"]})

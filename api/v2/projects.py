@@ -1,8 +1,6 @@
 """Projects, where playbooks come from, and their updates."""
 
 import re
-from collections.abc import Callable
-from pathlib import Path
 
 from fastapi import Response
 from sqlalchemy import select
@@ -15,6 +13,7 @@ from api.rest.reader import Reader
 from api.rest.resource import Action, Children, Resource
 from api.rest.writer import Change
 from api.v2.events import events_of_run
+from api.v2.playbooks import known_playbooks, visible_folder
 from api.v2.runs import CANCEL, STDOUT, readable, refuse_while_running, remove_run, startable
 from api.v2.shared import (
     DESCRIPTION,
@@ -29,7 +28,7 @@ from api.v2.shared import (
     template_fields,
 )
 from core.errors import Forbidden
-from core.project_content import find_inventory_files, find_playbooks
+from core.project_content import find_inventory_files
 from models.access import has_role
 from models.credentials import Credential, CredentialType
 from models.job_templates import JobTemplate
@@ -164,19 +163,16 @@ def _update(call: Call, project_id: int) -> Response:
 def _playbooks(call: Call, project_id: int) -> Response:
     """Files that hold plays: as of the last update; for a manual project, of this moment."""
     project = call.session.get_one(Project, project_id)
-    return json_response(project.playbook_files if project.scm_type else _found(call, project, find_playbooks))
+    return json_response(project.playbook_files if project.scm_type else known_playbooks(call, project) or [])
 
 
 def _inventories(call: Call, project_id: int) -> Response:
     """Files that may be inventories: as of the last update; for a manual project, of this moment."""
     project = call.session.get_one(Project, project_id)
-    return json_response(project.inventory_files if project.scm_type else _found(call, project, find_inventory_files))
-
-
-def _found(call: Call, project: Project, find: Callable[[Path], list[str]]) -> list[str]:
-    """In a manual project's folder on this host; it may be missing on a server that runs no jobs. Without a folder of
-    its own a project has nothing: what is at the root belongs to the others."""
-    return find(call.services.settings.manual_projects_dir / project.local_path) if project.local_path else []
+    if project.scm_type:
+        return json_response(project.inventory_files)
+    folder = visible_folder(call, project)
+    return json_response([] if folder is None else find_inventory_files(folder))
 
 
 SCM_FIELDS: tuple[Field, ...] = (

@@ -214,7 +214,7 @@ def test_what_came_with_the_launch_is_never_evaluated(
     playbook = tmp_path / "site.yml"
     playbook.write_text(PRINT)
 
-    command = [Path(sys.executable).with_name("ansible-playbook"), "-i", run.files / "inventory.json", playbook]
+    command = [Path(sys.executable).with_name("ansible-playbook"), "-i", run.files / "inventory", playbook]
     result = subprocess.run(
         [*command, "--extra-vars", f"@{run.files / 'extra_vars.yml'}"],
         capture_output=True,

@@ -12,7 +12,16 @@ import psutil
 import psycopg2
 import pytest
 from gitserver import GitRepo
-from make import make_credential, make_git_project, make_host, make_inventory, make_job, make_project, make_template
+from make import (
+    make_credential,
+    make_git_project,
+    make_group,
+    make_host,
+    make_inventory,
+    make_job,
+    make_project,
+    make_template,
+)
 from sqlalchemy import delete, insert, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -27,6 +36,7 @@ from core.crypto import MASK
 from core.db import Database
 from models import runs
 from models.events import JobEvent
+from models.inventories import Inventory
 from models.jobs import Job
 from models.unified import unified_job_credentials
 from workflows.contracts import Outcome, PlayInput, RunRef
@@ -125,6 +135,37 @@ class TestCourse:
 
         assert Attempt(playbooks, job_id).result().status == "failed"
         assert "ERROR" in "".join(event.stdout for event in events(database, job_id))
+
+    def test_names_of_hosts_reach_the_playbook_as_they_are(self, playbooks: Playbooks, database: Database) -> None:
+        """Although the project enables other inventory plugins than the one that the run needs."""
+        names = {"bad[1", "web[01:03]", "x:2222", "-v", "a,b"}
+        job_id = add(database, "plugins")
+        with database.transaction() as session:
+            inventory = session.get_one(Inventory, session.get_one(Job, job_id).inventory_id)
+            for name in names:
+                make_host(session, inventory, name=name, variables=LOCAL)
+
+        assert Attempt(playbooks, job_id).result() == Outcome("successful")
+
+        found = [event for event in events(database, job_id) if event.event == "runner_on_ok"]
+        assert {event.host_name for event in found} == {"localhost", *names}
+        assert all(event.host_id for event in found)
+
+    def test_inventory_that_cannot_be_read_is_a_failure(self, playbooks: Playbooks, database: Database) -> None:
+        job_id = add(database, "plugins")
+        with database.transaction() as session:
+            inventory = session.get_one(Inventory, session.get_one(Job, job_id).inventory_id)
+            make_group(session, inventory, name="web", variables="ansible_group_priority: high")
+
+        outcome = Attempt(playbooks, job_id).result()
+        with database.transaction() as session:
+            runs.end(session, job_id, outcome.status, outcome.explanation)
+
+        job = look(database, job_id)
+        assert (job.status, job.job_explanation) == (
+            "failed",
+            "Ansible ended before it had played the playbook: invalid literal for int() with base 10: 'high'",
+        )
 
     def test_timeout_is_a_failure_with_the_reason(self, playbooks: Playbooks, database: Database, slow: int) -> None:
         with database.transaction() as session:

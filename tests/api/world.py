@@ -16,7 +16,6 @@ from models.events import store_events
 from models.instances import Instance
 from models.job_templates import JobTemplate
 from models.jobs import Job, JobHostSummary
-from models.projects import Project
 from models.unified import UnifiedJob
 from models.users import User, create_token, create_user
 
@@ -71,11 +70,8 @@ class World:
         return self.post("groups", **{"name": new_name("group"), "inventory": inventory["id"]} | over)
 
     def project(self, **over: Any) -> Body:
-        """A manual project that holds one playbook."""
-        made = self.post("projects", **self._owned("project", over))
-        with self.database.transaction() as session:
-            session.execute(update(Project).where(Project.id == made["id"]).values(playbook_files=[PLAYBOOK]))
-        return made
+        """A manual one, whose folder the server does not see: it may hold any playbook."""
+        return self.post("projects", **self._owned("project", {"local_path": new_name("folder")} | over))
 
     def template(self, **over: Any) -> Body:
         body = {"name": new_name("template"), "playbook": PLAYBOOK} | over

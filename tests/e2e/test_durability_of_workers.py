@@ -2,7 +2,7 @@
 
 import time
 
-from e2e.client import assert_contiguous
+from e2e.client import Client, Json, assert_contiguous
 from e2e.forge import processes_of, wait_for
 from e2e.plays import System
 from gitserver import GitHttp, GitRepo
@@ -134,6 +134,8 @@ def test_the_only_worker_is_gone_for_good(system: System) -> None:
     play.begin()
     began = time.monotonic()
     system.forge.worker.lose()
+    waiting = system.play(steps=1)
+    waits_for(system.api, waiting.job, "Waiting for an instance of instance group default to start it.")
 
     job = system.api.finished(play.job)
     took = time.monotonic() - began
@@ -142,7 +144,7 @@ def test_the_only_worker_is_gone_for_good(system: System) -> None:
     assert job["status"] == "error"
     assert "stopped answering while the job ran" in job["job_explanation"]
     assert_contiguous(system.api.events(job))
-    waiting = system.play(steps=1)
+    waits_for(system.api, waiting.job, "Waiting for a live instance in instance group default.")
     system.forge.worker.restart()
     waiting.finish()
 
@@ -175,3 +177,7 @@ def test_the_worker_is_gone_for_good(system: System) -> None:
     lost.restart()
     wait_for(lambda: lost.run_processes() == [lost.run_host()], "the play that was given up to end")
     lost.stop()
+
+
+def waits_for(api: Client, job: Json, explanation: str) -> None:
+    api.until(job, lambda seen: seen["job_explanation"] == explanation, explanation)

@@ -264,7 +264,9 @@ class TestGrantWaiting:
             "Waiting for capacity in instance group default: 2 of 2 forks in use, 1 needed."
         )
 
-    def test_end_of_a_run_lets_the_next_one_in_and_clears_its_reasons(self, session: Session, node: int) -> None:
+    def test_end_of_a_run_lets_the_next_one_in_which_then_waits_for_an_instance(
+        self, session: Session, node: int
+    ) -> None:
         rows = [begun(session) for _ in range(3)]
         grant_waiting(session)
 
@@ -272,7 +274,8 @@ class TestGrantWaiting:
 
         assert grant_waiting(session) == [("job", rows[2].id)]
         session.expire_all()
-        assert (rows[2].waiting_on, rows[2].job_explanation) == ([], "")
+        assert rows[2].waiting_on == [{"type": "start", "instance_group": "default"}]
+        assert rows[2].job_explanation == "Waiting for an instance of instance group default to start it."
 
     def test_repeats_nothing(self, session: Session, node: int) -> None:
         row = begun(session)
@@ -333,6 +336,11 @@ class TestGrantWaiting:
         session.execute(insert(unified_job_dependencies).values(unified_job_id=row.id, depends_on_id=needed.id))
 
         assert grant_waiting(session) == [("project_update", needed.id)]
+        session.refresh(needed)
+        assert (needed.waiting_on, needed.job_explanation) == (
+            [{"type": "start"}],
+            "Waiting for an instance to start it.",
+        )
 
         runs.end(session, needed.id, "successful")
         assert grant_waiting(session) == [("job", row.id)]

@@ -14,30 +14,27 @@ from sqlalchemy.orm import Session
 
 from core.errors import Invalid
 from models.inventories import Host, Inventory
-from models.inventory_script import inventory_file, inventory_script
+from models.inventory_script import inventory_script
 
 URL = "http://{{ domain }}:{{ port }}"
 ANSIBLE_INVENTORY = Path(sys.executable).with_name("ansible-inventory")
 
 
-def ansible_reads(path: Path, *arguments: str) -> dict[str, Any]:
+def ansible_reads(script: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+    """What the script's output means to ansible, printed in the same form."""
+    path = tmp_path / "inventory"
+    path.write_text(f"#!/bin/sh\ncat <<'END'\n{json.dumps(script)}\nEND\n")
+    path.chmod(0o700)
     environment = {
         "PATH": "/usr/bin:/bin",
         "LANG": "C.UTF-8",
-        "HOME": str(path.parent),
-        "ANSIBLE_DEPRECATION_WARNINGS": "0",
+        "HOME": str(tmp_path),
+        "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "1",
     }
-    command = [ANSIBLE_INVENTORY, "-i", path, "--list", *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=path.parent)
+    command = [ANSIBLE_INVENTORY, "-i", path, "--list"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=tmp_path)
     found: dict[str, Any] = json.loads(result.stdout)
     return found
-
-
-def in_order(found: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: {key: sorted(value) if isinstance(value, list) else value for key, value in group.items()}
-        for name, group in found.items()
-    }
 
 
 @pytest.fixture
@@ -95,15 +92,8 @@ class TestScript:
         with pytest.raises(Invalid, match="host web1"):
             inventory_script(session, inventory.id)
 
-
-class TestFile:
-    def read(self, session: Session, inventory: Inventory, tmp_path: Path, *arguments: str) -> dict[str, Any]:
-        path = tmp_path / "inventory.json"
-        path.write_text(inventory_file(session, inventory.id))
-        return ansible_reads(path, *arguments)
-
     def test_ansible_understands_it(self, session: Session, inventory: Inventory, tmp_path: Path) -> None:
-        found = self.read(session, inventory, tmp_path)
+        found = ansible_reads(inventory_script(session, inventory.id), tmp_path)
 
         assert sorted(found["all"]["children"]) == ["empty", "site", "ungrouped"]
         assert sorted(found["site"]["children"]) == ["db", "web"]
@@ -119,23 +109,20 @@ class TestFile:
         }
         assert variables["web2"] == {"domain": "example.org", "port": 80, "tier": 1, "tags": ["a", {"b": None}]}
 
-    def test_says_the_same_as_the_script(self, session: Session, inventory: Inventory, tmp_path: Path) -> None:
-        script = tmp_path / "script.sh"
-        data = json.dumps(inventory_script(session, inventory.id))
-        script.write_text(f"#!/bin/sh\ncat <<'END'\n{data}\nEND\n")
-        script.chmod(0o700)
+    def test_ansible_takes_names_as_they_are(self, session: Session, tmp_path: Path) -> None:
+        hosts = ["a.b-c_d", "ž", "10.0.0.1", "::1", "2001:db8::1", "with space", "{{ x }}", "-i", "x:2222", "bad[1"]
+        hosts += ["web[01:03]", "a,b", "*", "!a", "@a", "#a", "a=b", "null", "1e3", "a'b\"c", "_meta"]
+        groups = ["group-with.dots", "db[1:2]", "g:1", "-g", "g,h", "{{ g }}", "hosts", "vars", "children", "g n"]
+        inventory = make_inventory(session)
+        members = [make_host(session, inventory, name=name, variables=json.dumps({"own": name})) for name in hosts]
+        for name in groups:
+            make_group(session, inventory, name=name, hosts=members)
 
-        assert in_order(self.read(session, inventory, tmp_path)) == in_order(ansible_reads(script))
+        found = ansible_reads(inventory_script(session, inventory.id), tmp_path)
 
-    def test_names_that_mean_something_elsewhere(self, session: Session, tmp_path: Path) -> None:
-        names = ["a.b-c_d", "ž", "10.0.0.1", "::1", "2001:db8::1", "with space", "{{ x }}"]
-        inventory = make_inventory(session, hosts=names)
-        make_group(session, inventory, name="group-with.dots", hosts=session.query(Host).filter_by(name="ž").all())
-
-        found = self.read(session, inventory, tmp_path)
-
-        assert sorted(name for group in found.values() for name in group.get("hosts", ())) == sorted(names)
-        assert found["group-with.dots"]["hosts"] == ["ž"]
+        assert {name: each["own"] for name, each in found["_meta"]["hostvars"].items()} == {h: h for h in hosts}
+        assert {name: set(found[name]["hosts"]) for name in groups} == {name: set(hosts) for name in groups}
+        assert set(found) == {"_meta", "all", *groups}
 
     def test_ten_thousand_hosts_are_a_matter_of_a_moment(self, session: Session) -> None:
         inventory = make_inventory(session)
@@ -146,7 +133,7 @@ class TestFile:
         session.execute(insert(Host), rows)
         began = time.process_time()
 
-        text = inventory_file(session, inventory.id)
+        script = inventory_script(session, inventory.id)
 
-        assert len(json.loads(text)["all"]["hosts"]) == 10_000
+        assert len(script["all"]["hosts"]) == 10_000
         assert time.process_time() - began < 2

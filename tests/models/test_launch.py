@@ -242,6 +242,11 @@ class TestWhatIsMissing:
 
         assert words in refused(session, root, template)[field][0]
 
+    def test_folder_of_a_manual_project(self, session: Session, root: Actor) -> None:
+        template = make_template(session, project_id=make_project(session, local_path="").id)
+
+        assert "no folder" in refused(session, root, template)["project"][0]
+
     def test_project_that_is_being_updated_may_bring_it(self, session: Session, root: Actor) -> None:
         project = make_git_project(session, scm_revision="", playbook_files=[])
         make_update(session, project, status="running")

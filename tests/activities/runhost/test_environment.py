@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from activities.runhost.environment import build_environment, inherited
+import pytest
+
+from activities.runhost.environment import INVENTORY_PLUGINS, build_environment, inherited
 from activities.runhost.protocol import RunDir
 
 
@@ -32,6 +34,24 @@ def test_ssh_args_of_the_project_are_kept(base: Path) -> None:
     env = build_environment(RunDir(base, "job-1"), str(base), {})
 
     assert env["ANSIBLE_SSH_ARGS"] == f"-F {base}/job-1/ssh_config -o ProxyJump=bastion%h"
+
+
+@pytest.mark.parametrize(
+    ("config", "own", "enabled"),
+    [
+        ("", {}, f"script,{INVENTORY_PLUGINS}"),
+        ("[inventory]\nenable_plugins = amazon.aws.aws_ec2, ini ; ours\n", {}, "script,amazon.aws.aws_ec2, ini"),
+        ("[inventory]\nenable_plugins = ini\n", {"ANSIBLE_INVENTORY_ENABLED": "yaml"}, "script,yaml"),
+    ],
+)
+def test_inventory_of_the_run_is_read_whatever_the_project_enables(
+    base: Path, config: str, own: dict[str, str], enabled: str
+) -> None:
+    (base / "ansible.cfg").write_text(config)
+
+    env = build_environment(RunDir(base, "job-1"), str(base), own)
+
+    assert env["ANSIBLE_INVENTORY_ENABLED"] == enabled
 
 
 def test_own_variables_do_not_undo_the_separation(base: Path) -> None:

@@ -191,7 +191,7 @@ def folder_of_nobody(services: Services) -> Iterator[Path]:
 
 @pytest.mark.usefixtures("folder_of_nobody")
 def test_a_manual_project_without_a_folder_shows_nothing_of_others(world: World) -> None:
-    made = world.project()
+    made = world.project(local_path="")
 
     assert world.admin.get(made["related"]["playbooks"]).json() == []
     assert world.admin.get(made["related"]["inventory_files"]).json() == []
