@@ -93,7 +93,7 @@ class Worker(Part):
 
     def run_host(self) -> psutil.Process:
         """The process that forks the runs."""
-        hosts = [process for process in self.run_processes() if process.name() == "forge-runhost"]
+        hosts = [process for process in self.run_processes() if name_of(process) == "forge-runhost"]
         assert len(hosts) == 1, hosts
         return hosts[0]
 
@@ -113,7 +113,7 @@ class Worker(Part):
     def kill_run(self, job: Json) -> None:
         """Everything of one run, and neither the worker nor the run host."""
         name = f"job-{job['id']}"
-        mine = [process for process in self.run_processes() if process.name() == name]
+        mine = [process for process in self.run_processes() if name_of(process) == name]
         for process in (*mine, *processes_of(self.runs_dir / name)):
             with suppress(psutil.NoSuchProcess):
                 process.kill()
@@ -264,6 +264,13 @@ def kill(child: Child | None) -> None:
     os.kill(child.pid, signal.SIGKILL)
     with suppress(subprocess.TimeoutExpired):
         child.wait(10)
+
+
+def name_of(process: psutil.Process) -> str:
+    """ "" if it has just ended."""
+    with suppress(psutil.NoSuchProcess):
+        return process.name()
+    return ""
 
 
 def processes_of(*directories: Path) -> list[psutil.Process]:

@@ -3,7 +3,7 @@
 import time
 
 from e2e.client import Client, Json, assert_contiguous
-from e2e.forge import processes_of, wait_for
+from e2e.forge import name_of, processes_of, wait_for
 from e2e.plays import System
 from gitserver import GitHttp, GitRepo
 
@@ -175,7 +175,7 @@ def test_the_worker_is_gone_for_good(system: System) -> None:
     elsewhere.finish()
     assert len(lost.run_processes()) > 1
     lost.restart()
-    wait_for(lambda: lost.run_processes() == [lost.run_host()], "the play that was given up to end")
+    wait_for(lambda: [*map(name_of, lost.run_processes())] == ["forge-runhost"], "the play that was given up to end")
     lost.stop()
 
 
