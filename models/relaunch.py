@@ -16,6 +16,7 @@ from models import surveys
 from models.access import Actor, has_role, require
 from models.credentials import Credential
 from models.inventories import Inventory
+from models.inventory_script import host_pattern
 from models.job_templates import JobTemplate
 from models.jobs import Job, JobHostSummary
 from models.launch import OPTIONS, survey_context, write_job
@@ -143,4 +144,4 @@ def _failed_hosts(session: Session, job: Job) -> str:
     ).all()
     if not names:
         raise Invalid(fields={"hosts": ["No failed hosts to relaunch on: every host of this job succeeded."]})
-    return ",".join(names)
+    return ",".join(map(host_pattern, names))

@@ -51,6 +51,8 @@ from models.unified import (
     unified_job_template_labels,
 )
 
+# What the wire takes, numbers as text too, and OPTIONS describes. What a job may hold is for `models.prompts` to say,
+# to whoever launches: most of them do not come this way.
 LAUNCH_FIELDS: tuple[Field, ...] = (
     Variables("extra_vars"),
     ForeignKey("inventory", target="inventories", nullable=True),

@@ -14,13 +14,14 @@ from sqlalchemy.orm import Session
 
 from core.errors import Invalid
 from models.inventories import Host, Inventory
-from models.inventory_script import inventory_script
+from models.inventory_script import host_pattern, inventory_script
+from models.job_templates import names_a_file
 
 URL = "http://{{ domain }}:{{ port }}"
 ANSIBLE_INVENTORY = Path(sys.executable).with_name("ansible-inventory")
 
 
-def ansible_reads(script: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+def ansible_reads(script: dict[str, Any], tmp_path: Path, *arguments: str) -> dict[str, Any]:
     """What the script's output means to ansible, printed in the same form."""
     path = tmp_path / "inventory"
     path.write_text(f"#!/bin/sh\ncat <<'END'\n{json.dumps(script)}\nEND\n")
@@ -31,7 +32,7 @@ def ansible_reads(script: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
         "HOME": str(tmp_path),
         "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "1",
     }
-    command = [ANSIBLE_INVENTORY, "-i", path, "--list"]
+    command = [ANSIBLE_INVENTORY, "-i", path, "--list", *arguments]
     result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=tmp_path)
     found: dict[str, Any] = json.loads(result.stdout)
     return found
@@ -137,3 +138,23 @@ class TestScript:
 
         assert len(script["all"]["hosts"]) == 10_000
         assert time.process_time() - began < 2
+
+
+class TestHostPattern:
+    def test_of_a_plain_name_is_the_name(self) -> None:
+        assert [host_pattern(name) for name in ("web-1.example.org", "10.0.0.1", "ž")] == [
+            "web-1.example.org",
+            "10.0.0.1",
+            "ž",
+        ]
+
+    def test_selects_that_host_alone(self, session: Session, tmp_path: Path) -> None:
+        odd = ["web[01:03]", "x:2222", "a,b", "*", "!web", "&a", "~.", "@a", "a @b", "a;b", "::1", "a'b\\"]
+        others = ["web", "web01", "x", "a", "b", "a.b", "axb", "web2"]
+        script = inventory_script(session, make_inventory(session, hosts=[*odd, *others]).id)
+
+        limit = ",".join(map(host_pattern, odd))
+
+        found = ansible_reads(script, tmp_path, f"--limit={limit}")
+        assert set(found["ungrouped"]["hosts"]) == set(odd)
+        assert not names_a_file(limit)

@@ -24,6 +24,7 @@ from core.errors import Forbidden, Invalid
 from models.access import Actor
 from models.environments import ExecutionEnvironment
 from models.inventories import Inventory
+from models.inventory_script import host_pattern
 from models.job_templates import JobTemplate
 from models.jobs import Job, JobHostSummary
 from models.launch import launch_job, survey_context
@@ -292,6 +293,13 @@ class TestRelaunchOnFailedHosts:
         job = self.ended(session, web1=True, web2=False, db1=True)
 
         assert relaunch_job(session, SECRETS, root, job, hosts="failed").limit == "db1,web1"
+
+    def test_is_limited_to_them_whatever_their_names_mean_in_a_limit(self, session: Session, root: Actor) -> None:
+        job = self.ended(session, **{"*": True, "a,b": True, "web1": True})
+
+        limit = relaunch_job(session, SECRETS, root, job, hosts="failed").limit
+
+        assert sorted(limit.split(",")) == sorted(map(host_pattern, ("*", "a,b", "web1")))
 
     def test_is_for_those_who_may_launch_though_no_limit_is_asked(self, session: Session) -> None:
         job = self.ended(session, web1=True, web2=False)

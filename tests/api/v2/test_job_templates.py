@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from api.v2.job_templates import LAUNCH_FIELDS
 from core.crypto import Secrets, is_encrypted
 from models.job_templates import JobTemplate
+from models.launch_form import ASKED_BY
 from models.surveys import default_context
 from tests.api.conftest import RecordedRuns
 from tests.api.world import PLAYBOOK, World, new_name
@@ -137,6 +139,9 @@ class TestLaunch:
 
         assert refused.status_code == 400
         assert list(refused.json()) == [field]
+
+    def test_takes_what_can_be_asked_and_no_more(self) -> None:
+        assert {each.name for each in LAUNCH_FIELDS} == {*ASKED_BY, "extra_vars", "credential_passwords"}
 
     def test_takes_numbers_and_flags_as_text(self, world: World) -> None:
         template = world.template(ask_verbosity_on_launch=True, ask_diff_mode_on_launch=True, ask_forks_on_launch=True)
