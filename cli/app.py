@@ -54,7 +54,7 @@ def demo() -> None:
 
 @app.command()
 def server() -> None:
-    """Serve the API. Needs PostgreSQL and Temporal; any number of servers may run."""
+    """Serve the API and drive workflows. Needs PostgreSQL and Temporal; any number of servers may run."""
     from cli.running import located
     from core.logging import configure_logging
 
@@ -68,7 +68,11 @@ def server() -> None:
 
 @app.command()
 def worker() -> None:
-    """Run jobs on this host. Needs PostgreSQL and Temporal; one worker on each host that shall run jobs."""
+    """Run jobs on this host. Needs PostgreSQL and Temporal; one worker on each host that shall run jobs.
+
+    SIGTERM leaves its playbooks running for the next worker, which goes on with them if it comes within 25 s (an
+    upgrade); Ctrl-C ends them, and their jobs say so.
+    """
     from cli.running import located
     from core.datadir import prepare_data_dir
     from core.logging import configure_logging
