@@ -303,6 +303,7 @@ async def _until(stop: asyncio.Event, *chores: Coroutine[Any, Any, None]) -> Non
     done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
     for task in [stopping, *tasks]:
         task.cancel()
+    await asyncio.wait([stopping, *tasks])
     for task in done - {stopping}:
         task.result()
 
