@@ -3,6 +3,7 @@
 import asyncio
 import os
 import platform
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -15,12 +16,12 @@ from rich.markup import escape
 import migrations
 from cli.console import say
 from cli.running import check_database
+from core import datadir
 from core.crypto import Secrets, load_master_key
-from core.datadir import MIN_FREE_BYTES, is_locked
 from core.db import Database
 from core.embedded import postgres, temporal
 from core.embedded.processes import port_is_free
-from core.errors import ForgeError
+from core.errors import ForgeError, StartupError
 from core.settings import Settings
 from core.temporal import connect
 from models.master_key import check_master_key
@@ -62,36 +63,27 @@ def check_data_dir(settings: Settings) -> Iterator[Finding]:
     path = settings.data_dir
     what = "Data directory"
     try:
-        if not path.exists():
+        present = datadir.check_data_dir(path)
+        if present != path:
             yield Finding(what, Verdict.OK, f"{path}, to be created")
-        elif not path.is_dir():
-            yield Finding(what, Verdict.BROKEN, f"{path} is not a directory", "Set FORGE_DATA_DIR to a directory.")
-            return
-        elif not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-            yield Finding(what, Verdict.BROKEN, f"{path} is closed to this user", "Change its owner or FORGE_DATA_DIR.")
-            return
         elif path.stat().st_uid == os.geteuid() and path.stat().st_mode & 0o066:
-            yield Finding(what, Verdict.BROKEN, f"{path} is open to other users", f"chmod go-rwx {path}")
+            remedy = f"chmod go-rwx {shlex.quote(str(path))}"
+            yield Finding(what, Verdict.BROKEN, f"{path} is open to other users", remedy)
         else:
-            running = ", in use by `forge up`" if is_locked(path) else ""
+            running = ", in use by `forge up`" if datadir.is_locked(path) else ""
             yield Finding(what, Verdict.OK, f"{path}{running}")
-        existing = next(each for each in (path, *path.absolute().parents) if each.exists())
-        if path != existing and not os.access(existing, os.W_OK | os.X_OK):
-            yield Finding(what, Verdict.BROKEN, f"{existing} is closed to this user", "Set FORGE_DATA_DIR.")
-        free = shutil.disk_usage(existing).free
-        first_start = not settings.database_url and not (path / "postgres" / "data" / "PG_VERSION").exists()
-    except OSError as error:
-        yield Finding(what, Verdict.BROKEN, f"{path}: {error.strerror}", "Set FORGE_DATA_DIR to a usable directory.")
-        return
-    needed = postgres.CREATE_BYTES if first_start else MIN_FREE_BYTES
-    verdict = Verdict.OK if free >= needed else Verdict.BROKEN
-    remedy = "" if verdict is Verdict.OK else f"Free {needed >> 20} MB there, or set FORGE_DATA_DIR."
-    yield Finding("Free space", verdict, f"{free >> 20} MB", remedy)
+        what = "Free space"
+        first_start = not settings.database_url and not (path / "postgres" / "data").exists()
+        needed = postgres.CREATE_BYTES if first_start else datadir.MIN_FREE_BYTES
+        free = datadir.require_space(present, needed)
+        yield Finding(what, Verdict.OK, f"{free >> 20} MB")
+    except StartupError as error:
+        yield Finding(what, Verdict.BROKEN, *_sentence(error))
 
 
 def check_port(settings: Settings) -> Iterator[Finding]:
     place = f"{settings.host}:{settings.port}"
-    if is_locked(settings.data_dir):
+    if datadir.is_locked(settings.data_dir):
         return  # `forge up` listens there itself
     if settings.port == 0 or port_is_free(settings.port, settings.host):
         yield Finding("HTTP port", Verdict.OK, f"{place} is free")
@@ -101,6 +93,8 @@ def check_port(settings: Settings) -> Iterator[Finding]:
 
 def check_postgres(settings: Settings) -> Iterator[Finding]:
     what = "PostgreSQL"
+    if not settings.database_url and not _usable(settings.data_dir):
+        return
     try:
         url = settings.database_url or postgres.running_url(settings.data_dir)
         if url is None:
@@ -114,8 +108,9 @@ def check_postgres(settings: Settings) -> Iterator[Finding]:
         database = Database(url, pool_size=1)
         try:
             with database.transaction() as session:
+                what = "Database schema"
                 migrations.check(session)
-                yield Finding("Database schema", Verdict.OK, f"revision {migrations.head()}")
+                yield Finding(what, Verdict.OK, f"revision {migrations.head()}")
                 if settings.secret_key or (settings.data_dir / "secret_key").exists():
                     what = "Secret key"
                     check_master_key(session, Secrets(load_master_key(settings.data_dir, settings.secret_key)))
@@ -130,6 +125,8 @@ def check_postgres(settings: Settings) -> Iterator[Finding]:
 
 def check_temporal(settings: Settings) -> Iterator[Finding]:
     what = "Temporal"
+    if not settings.temporal_address and not _usable(settings.data_dir):
+        return
     try:
         address = settings.temporal_address or temporal.running_address(settings.data_dir)
         if address is None:
@@ -140,6 +137,15 @@ def check_temporal(settings: Settings) -> Iterator[Finding]:
         yield Finding(what, Verdict.OK, f"{kind}, {address} answers")
     except ForgeError as error:
         yield Finding(what, Verdict.BROKEN, *_sentence(error))
+
+
+def _usable(data_dir: Path) -> bool:
+    """Without a data directory no server of ours can be looked for: that has been said, and is said once."""
+    try:
+        datadir.check_data_dir(data_dir)
+    except StartupError:
+        return False
+    return True
 
 
 async def _call_temporal(settings: Settings, address: str) -> None:
@@ -158,7 +164,7 @@ def check_programs(settings: Settings) -> Iterator[Finding]:
 def _sentence(error: ForgeError) -> tuple[str, str]:
     """What is found, and the remedy after the colon that our start-up messages have."""
     found, _, remedy = error.message.rpartition(": ")
-    return (found, remedy) if found else (error.message, "")
+    return (found, remedy[:1].upper() + remedy[1:]) if found else (error.message, "")
 
 
 CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (

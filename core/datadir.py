@@ -41,18 +41,14 @@ def explain(error: OSError, path: Path) -> str:
         case errno.ENOTDIR | errno.EEXIST:
             return f"{where} is not a directory: set FORGE_DATA_DIR to a directory."
         case _:
-            return f"Cannot use {where}: {error.strerror or error}. Set FORGE_DATA_DIR to a usable directory."
+            return f"Cannot use {where} ({error.strerror or error}): set FORGE_DATA_DIR to a usable directory."
 
 
 def prepare_data_dir(data_dir: Path) -> None:
     """Create the directory, or check that it is ours, with mode 700 (the embedded PostgreSQL of root widens it)."""
     with explained(data_dir):
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        present = {entry.name for entry in data_dir.iterdir()} - {"lost+found"}
-        if present and not present & ENTRIES:
-            raise StartupError(
-                f"{data_dir} holds files that are not Forge's: set FORGE_DATA_DIR to an empty or new directory."
-            )
+        _refuse_foreign(data_dir)
         status = data_dir.stat()
         # Of a volume that is ours through a group only, whoever mounts it decides.
         if status.st_uid == os.geteuid() and status.st_mode & 0o777 not in (0o700, 0o711):
@@ -62,11 +58,41 @@ def prepare_data_dir(data_dir: Path) -> None:
     require_space(data_dir, MIN_FREE_BYTES)
 
 
-def require_space(directory: Path, size: int) -> None:
-    """Raises StartupError unless `size` bytes are free there: better now than in the middle of something."""
+def check_data_dir(data_dir: Path) -> Path:
+    """Raises StartupError where `prepare_data_dir` would, for all that can be told without changing anything.
+
+    Returns the directory, or what it is to be created in."""
+    with explained(data_dir):
+        present = next(path for path in (data_dir, *data_dir.parents) if path.exists())
+        if not present.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(present))
+        if not os.access(present, os.R_OK | os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(present))
+        if present == data_dir:
+            _refuse_foreign(data_dir)
+    return present
+
+
+def _refuse_foreign(data_dir: Path) -> None:
+    present = {entry.name for entry in data_dir.iterdir()} - {"lost+found"}
+    if present and not present & ENTRIES:
+        raise StartupError(
+            f"{data_dir} holds files that are not Forge's: set FORGE_DATA_DIR to an empty or new directory."
+        )
+
+
+def require_space(directory: Path, size: int) -> int:
+    """Raises StartupError unless `size` bytes are free there: better now than in the middle of something.
+
+    Returns how many there are."""
     with explained(directory):
-        if shutil.disk_usage(directory).free < size:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(directory))
+        free = shutil.disk_usage(directory).free
+    if free < size:
+        raise StartupError(
+            f"The disk that holds {directory} has {free >> 20} MB free, and Forge needs {size >> 20} MB: "
+            "free some space, or set FORGE_DATA_DIR to another disk."
+        )
+    return free
 
 
 def lock_data_dir(data_dir: Path) -> TextIO:

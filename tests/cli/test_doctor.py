@@ -59,6 +59,18 @@ def test_a_data_directory_that_is_none(tmp_path: Path) -> None:
     assert "is not a directory" in done.stdout
 
 
+def test_somebody_elses_directory_is_not_to_be_closed(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    tmp_path.chmod(0o755)
+
+    done = forge("doctor", data_dir=tmp_path)
+
+    assert done.returncode == 1
+    assert "holds files that are not Forge's" in done.stdout
+    assert "chmod" not in done.stdout
+    assert "1 of " in done.stdout
+
+
 def test_nothing_is_cut_off(data_dir: Path) -> None:
     data_dir.chmod(0o755)
 
@@ -81,8 +93,8 @@ def test_each_finding_has_its_remedy(data_dir: Path, postgres_url: str) -> None:
     assert done.returncode == 1
     for remedy in (
         "chmod go-rwx",
-        "run `forge migrate`",
-        "check that it runs there",
+        "Run `forge migrate`",
+        "Check that it runs there",
         "Install git",
         "Install an OpenSSH",
     ):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.datadir import explain, is_locked, lock_data_dir, prepare_data_dir, require_space
+from core.datadir import check_data_dir, explain, is_locked, lock_data_dir, prepare_data_dir, require_space
 from core.errors import StartupError
 
 
@@ -46,8 +46,40 @@ class TestPrepare:
             prepare_data_dir(Path("/proc/forge"))
 
 
-def test_a_full_disk_is_noticed_early(tmp_path: Path) -> None:
-    with pytest.raises(StartupError, match=r"The disk that holds .* is full: free some space"):
+class TestCheck:
+    def test_a_new_one_is_not_made(self, tmp_path: Path) -> None:
+        assert check_data_dir(tmp_path / "a" / "b") == tmp_path
+        assert not (tmp_path / "a").exists()
+
+    def test_ours_will_do(self, tmp_path: Path) -> None:
+        prepare_data_dir(tmp_path)
+
+        assert check_data_dir(tmp_path) == tmp_path
+
+    def test_somebody_elses_will_not(self, tmp_path: Path) -> None:
+        (tmp_path / "thesis.tex").touch()
+
+        with pytest.raises(StartupError, match="not Forge's: set FORGE_DATA_DIR"):
+            check_data_dir(tmp_path)
+
+    @pytest.mark.parametrize("path", ["file", "file/below"])
+    def test_a_file_is_no_directory(self, tmp_path: Path, path: str) -> None:
+        (tmp_path / "file").touch()
+
+        with pytest.raises(StartupError, match="file is not a directory"):
+            check_data_dir(tmp_path / path)
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="no directory is closed to root")
+    @pytest.mark.parametrize("path", ["closed", "closed/below"])
+    def test_a_closed_one(self, tmp_path: Path, path: str) -> None:
+        (tmp_path / "closed").mkdir(mode=0)
+
+        with pytest.raises(StartupError, match=r"This user may not use .*/closed"):
+            check_data_dir(tmp_path / path)
+
+
+def test_a_nearly_full_disk_is_noticed_early(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match=r"The disk that holds .* MB free, and Forge needs 1099511627776 MB: free"):
         require_space(tmp_path, 2**60)
 
 
