@@ -1,7 +1,6 @@
 """The HTTP process: builds the application and serves it until it is told to stop; drives workflows meanwhile."""
 
 import asyncio
-import errno
 import logging
 import os
 import signal
@@ -22,6 +21,7 @@ from api.services import Services
 from core.crypto import Secrets, load_master_key
 from core.db import Database
 from core.errors import StartupError, Unavailable
+from core.listening import listen
 from core.logging import configure_logging
 from core.settings import Settings, get_settings
 from core.temporal import connect, ensure_search_attributes
@@ -31,7 +31,6 @@ from workflows.serving import control_worker
 logger = logging.getLogger("forge.server")
 
 GRACE_SECONDS = 10  # that open requests get to finish
-BACKLOG = 1024
 DECIDERS = 2  # transactions of workflows at once: one decides, the next one is ready
 GRACEFUL = timedelta(seconds=5)  # for short transactions to end
 LONGEST_STOP = 8  # seconds for the worker to stop, GRACEFUL included
@@ -40,7 +39,7 @@ LONGEST_STOP = 8  # seconds for the worker to stop, GRACEFUL included
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is under way. Main thread only. Raises StartupError."""
     database = migrations.open_database(settings.database_url, settings.database_pool_size)
-    listener = _listen(settings.host, settings.port)
+    listener = listen(settings.host, settings.port)  # before the rest starts: a taken port is one clear sentence
     try:
         uvloop.run(_serve(settings, database, listener))
     finally:
@@ -100,23 +99,6 @@ async def _driving(database_url: str, client: Client, *, searchable: bool) -> As
 def _say_why(driving: asyncio.Task[None]) -> None:
     if not driving.cancelled() and (error := driving.exception()):
         logger.error("this server does not drive workflows any more: %s", error)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Bound before anything else starts, so that a taken port is one clear sentence."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
-    except OSError as error:
-        match error.errno:
-            case errno.EADDRINUSE:
-                what = f"Port {port} is taken: end what uses it, or set FORGE_PORT to another port."
-            case errno.EACCES:
-                what = f"This user may not listen on port {port}: set FORGE_PORT to one above 1023."
-            case _:
-                what = f"Cannot listen on {host}: {error.strerror}. Set FORGE_HOST to an address of this machine."
-        raise StartupError(what) from error
-    return listener
 
 
 def main() -> int:

@@ -20,8 +20,9 @@ from core import datadir
 from core.crypto import Secrets, load_master_key
 from core.db import Database
 from core.embedded import postgres, temporal
-from core.embedded.processes import port_is_free
+from core.embedded.processes import require_port
 from core.errors import ForgeError, StartupError
+from core.listening import listen
 from core.settings import Settings
 from core.temporal import connect
 from models.master_key import check_master_key
@@ -81,14 +82,30 @@ def check_data_dir(settings: Settings) -> Iterator[Finding]:
         yield Finding(what, Verdict.BROKEN, *_sentence(error))
 
 
-def check_port(settings: Settings) -> Iterator[Finding]:
-    place = f"{settings.host}:{settings.port}"
+def check_ports(settings: Settings) -> Iterator[Finding]:
     if datadir.is_locked(settings.data_dir):
         return  # `forge up` listens there itself
-    if settings.port == 0 or port_is_free(settings.port, settings.host):
-        yield Finding("HTTP port", Verdict.OK, f"{place} is free")
-    else:
-        yield Finding("HTTP port", Verdict.BROKEN, f"{place} cannot be used", "Set FORGE_PORT, or end what uses it.")
+    what = "HTTP port"
+    try:
+        listen(settings.host, settings.port).close()
+        place = f"{settings.host}:{settings.port} is free" if settings.port else f"a free one on {settings.host}"
+        yield Finding(what, Verdict.OK, place)
+    except StartupError as error:
+        yield Finding(what, Verdict.BROKEN, *_sentence(error))
+    embedded = []
+    if not settings.database_url:
+        embedded.append(("PostgreSQL's port", settings.postgres_port, "FORGE_POSTGRES_PORT"))
+    if not settings.temporal_address:
+        embedded.append(("Temporal's port", settings.temporal_port, "FORGE_TEMPORAL_PORT"))
+        embedded.append(("Temporal UI's port", settings.temporal_ui_port, "FORGE_TEMPORAL_UI_PORT"))
+    for what, port, variable in embedded:
+        if not port:
+            continue  # a free one is taken
+        try:
+            require_port(port, variable)
+            yield Finding(what, Verdict.OK, f"127.0.0.1:{port} is free")
+        except StartupError as error:
+            yield Finding(what, Verdict.BROKEN, *_sentence(error))
 
 
 def check_postgres(settings: Settings) -> Iterator[Finding]:
@@ -170,7 +187,7 @@ def _sentence(error: ForgeError) -> tuple[str, str]:
 CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     check_python,
     check_data_dir,
-    check_port,
+    check_ports,
     check_postgres,
     check_temporal,
     check_programs,

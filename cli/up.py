@@ -25,9 +25,10 @@ from cli.running import check_database
 from cli.stack import PythonService, Stack
 from core.datadir import lock_data_dir, prepare_data_dir
 from core.embedded.postgres import EmbeddedPostgres
-from core.embedded.processes import choose_port, port_is_free
+from core.embedded.processes import choose_port
 from core.embedded.temporal import EmbeddedTemporal
 from core.errors import ForgeError, StartupError, Unavailable
+from core.listening import listen
 from core.settings import Settings
 from core.version import VERSION
 
@@ -134,14 +135,9 @@ def _start(settings: Settings, stack: Stack, *, demo: bool) -> Running:
 
 
 def _server_port(settings: Settings) -> int:
-    if settings.port == 0:
-        return choose_port(settings.data_dir / "run" / "port", 0, "FORGE_PORT")
-    if not port_is_free(settings.port, settings.host):
-        raise StartupError(
-            f"Port {settings.port} on {settings.host} cannot be used (taken, or not an address of this machine): "
-            "end what uses it, or set FORGE_PORT (0 picks a free one) and FORGE_HOST."
-        )
-    return settings.port
+    port = settings.port or choose_port(settings.data_dir / "run" / "port", 0, "FORGE_PORT")
+    listen(settings.host, port).close()  # what the server could not do is said before anything is started
+    return port
 
 
 def _visible_host(host: str) -> str:

@@ -42,7 +42,7 @@ class TestStartupErrors:
             serve(settings(port=taken_port))
 
     def test_foreign_address(self, settings: MakeSettings) -> None:
-        with pytest.raises(StartupError, match=r"Cannot listen on 192\.0\.2\.1: .* FORGE_HOST"):
+        with pytest.raises(StartupError, match=r"Cannot listen on 192\.0\.2\.1 \(.*\): .* FORGE_HOST"):
             serve(settings(host="192.0.2.1"))
 
     def test_no_database(self, settings: MakeSettings) -> None:

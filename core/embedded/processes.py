@@ -196,16 +196,22 @@ def pick_port() -> int:
 
 def choose_port(remembered: Path, configured: int, variable: str) -> int:
     """The configured port, else the one used last time if it is free, else a new one; remembered in that file."""
-    if 0 < configured < 1024:
-        raise StartupError(f"Port {configured} is for root's own services: set {variable} to one above 1023.")
+    if configured:
+        require_port(configured, variable)
     port = configured or read_port(remembered)
-    if configured and not port_is_free(configured):
-        raise StartupError(f"Port {configured} is taken: end what uses it, or set {variable} to another port.")
     if port is None or not port_is_free(port):
         port = pick_port()
     with explained(remembered):
         remembered.write_text(f"{port}\n")
     return port
+
+
+def require_port(port: int, variable: str) -> None:
+    """Raises StartupError unless an embedded server can have the port that the variable names."""
+    if port < 1024:
+        raise StartupError(f"Port {port} is for root's own services: set {variable} to one above 1023.")
+    if not port_is_free(port):
+        raise StartupError(f"Port {port} is taken: end what uses it, or set {variable} to another port.")
 
 
 def read_port(remembered: Path) -> int | None:

@@ -39,6 +39,7 @@ def taken_port() -> Iterator[str]:
     ("settings", "sentence"),
     [
         ({"FORGE_PORT": "many"}, "FORGE_PORT is 'many'"),
+        ({"FORGE_HOST": "192.0.2.1"}, "Cannot listen on 192.0.2.1 (Cannot assign requested address): set FORGE_HOST"),
         ({"FORGE_DATA_DIR": "/proc/forge"}, "/proc/forge"),
         ({"FORGE_DATABASE_URL": "mysql://localhost/forge"}, "FORGE_DATABASE_URL is not of the form postgresql://"),
         ({"FORGE_DATABASE_URL": "postgresql://u:secret@127.0.0.1:1/f"}, "PostgreSQL at 127.0.0.1:1 does not let us"),
@@ -54,7 +55,7 @@ def test_up_refuses_what_cannot_work(data_dir: Path, settings: dict[str, str], s
 def test_up_refuses_a_taken_port(data_dir: Path, taken_port: str) -> None:
     refused = forge("up", data_dir=data_dir, FORGE_PORT=taken_port)
 
-    assert_one_sentence(refused, f"Port {taken_port} on 127.0.0.1 cannot be used")
+    assert_one_sentence(refused, f"Port {taken_port} is taken: end what uses it, or set FORGE_PORT")
 
 
 def test_up_refuses_a_silent_temporal(data_dir: Path, postgres_url: str) -> None:

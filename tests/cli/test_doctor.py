@@ -1,7 +1,9 @@
 """What `forge doctor` finds, and how it says so."""
 
+import socket
 from pathlib import Path
 
+import pytest
 from cli_process import forge
 
 
@@ -69,6 +71,19 @@ def test_somebody_elses_directory_is_not_to_be_closed(tmp_path: Path) -> None:
     assert "holds files that are not Forge's" in done.stdout
     assert "chmod" not in done.stdout
     assert "1 of " in done.stdout
+
+
+@pytest.mark.parametrize(
+    "variable", ["FORGE_PORT", "FORGE_POSTGRES_PORT", "FORGE_TEMPORAL_PORT", "FORGE_TEMPORAL_UI_PORT"]
+)
+def test_a_taken_port(data_dir: Path, variable: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        taken = listener.getsockname()[1]
+        done = forge("doctor", data_dir=data_dir, **{variable: str(taken)})
+
+    assert done.returncode == 1
+    assert f"Port {taken} is taken" in done.stdout
+    assert f"End what uses it, or set {variable} to another port." in done.stdout
 
 
 def test_nothing_is_cut_off(data_dir: Path) -> None:
