@@ -18,14 +18,13 @@ from activities.services import ControlServices
 from api.app import create_app
 from api.runs import Runs
 from api.services import Services
-from core.crypto import Secrets, load_master_key
 from core.db import Database
 from core.errors import StartupError, Unavailable
 from core.listening import listen
 from core.logging import configure_logging
 from core.settings import Settings, get_settings
 from core.temporal import connect, ensure_search_attributes
-from models.master_key import check_master_key
+from models.master_key import open_secrets
 from workflows.serving import control_worker
 
 logger = logging.getLogger("forge.server")
@@ -48,9 +47,8 @@ def serve(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings, database: Database, listener: socket.socket) -> None:
-    secrets = Secrets(load_master_key(settings.data_dir, settings.secret_key))
     with database.transaction() as session:
-        check_master_key(session, secrets)
+        secrets = open_secrets(session, settings)
     try:
         temporal = await connect(settings)
         searchable = await ensure_search_attributes(temporal)

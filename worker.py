@@ -30,7 +30,6 @@ from activities.runhost.client import RunHost, private_runs_dir
 from activities.scm.cache import ProjectCache
 from activities.services import WorkerServices
 from activities.state import Claims
-from core.crypto import Secrets, load_master_key
 from core.db import Database
 from core.errors import StartupError, Unavailable
 from core.logging import configure_logging
@@ -39,7 +38,7 @@ from core.temporal import connect, ensure_search_attributes
 from core.version import VERSION
 from models import instances
 from models.bootstrap import DEMO_PROJECT_DIR
-from models.master_key import check_master_key
+from models.master_key import open_secrets
 from models.projects import Project
 from models.unified import ACTIVE, UnifiedJob
 from workflows.contracts import group_queue, node_queue
@@ -61,9 +60,8 @@ CONTROL_ACTIVITIES = 20
 def build_services(settings: Settings, client: Client, database: Database, *, searchable: bool) -> WorkerServices:
     """Raises StartupError."""
     state_dir = settings.data_dir / "run"
-    secrets = Secrets(load_master_key(settings.data_dir, settings.secret_key))
     with database.transaction() as session:
-        check_master_key(session, secrets)
+        secrets = open_secrets(session, settings)
     runs_dir = private_runs_dir(settings.data_dir)
     return WorkerServices(
         settings=settings,

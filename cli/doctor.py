@@ -17,7 +17,6 @@ import migrations
 from cli.console import say
 from cli.running import check_database
 from core import datadir
-from core.crypto import Secrets, load_master_key
 from core.db import Database
 from core.embedded import postgres, temporal
 from core.embedded.processes import require_port
@@ -25,7 +24,7 @@ from core.errors import ForgeError, StartupError
 from core.listening import listen
 from core.settings import Settings
 from core.temporal import connect
-from models.master_key import check_master_key
+from models.master_key import noted_key, open_secrets
 
 
 class Verdict(Enum):
@@ -128,16 +127,14 @@ def check_postgres(settings: Settings) -> Iterator[Finding]:
                 what = "Database schema"
                 migrations.check(session)
                 yield Finding(what, Verdict.OK, f"revision {migrations.head()}")
-                if settings.secret_key or (settings.data_dir / "secret_key").exists():
+                if noted_key(session):  # else the first start makes one, which is not for us
                     what = "Secret key"
-                    check_master_key(session, Secrets(load_master_key(settings.data_dir, settings.secret_key)))
+                    open_secrets(session, settings)
                     yield Finding(what, Verdict.OK, "the one that the database was created with")
         finally:
             database.dispose()
     except ForgeError as error:
         yield Finding(what, Verdict.BROKEN, *_sentence(error))
-    except OSError:
-        return  # the data directory: that has been said
 
 
 def check_temporal(settings: Settings) -> Iterator[Finding]:

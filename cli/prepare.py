@@ -15,14 +15,14 @@ from sqlalchemy.orm import Session
 import migrations
 from cli.console import say
 from cli.prepared import Prepared
-from core.crypto import Secrets, load_master_key
+from core.crypto import Secrets
 from core.db import Database
 from core.errors import StartupError
 from core.settings import Settings
 from models.base import now
 from models.bootstrap import DEMO_TEMPLATE, ensure_first_rows
 from models.job_templates import JobTemplate
-from models.master_key import check_master_key, note_master_key
+from models.master_key import note_key, open_secrets
 from models.users import User, create_token
 
 DEMO_TOKEN_AGE = timedelta(minutes=15)
@@ -57,12 +57,11 @@ async def _prepare_temporal(settings: Settings) -> None:
 
 def _prepare_database(settings: Settings, url: str, *, demo: bool) -> Prepared:
     migrations.upgrade(url)
-    secrets = Secrets(load_master_key(settings.data_dir, settings.secret_key))
     database = Database(url, pool_size=1)
     try:
         with database.transaction() as session:
-            check_master_key(session, secrets)
-            note_master_key(session, secrets)
+            secrets = open_secrets(session, settings)
+            note_key(session, secrets)
             first_start = session.scalar(select(User.id).limit(1)) is None
             password = ensure_first_rows(session, settings)
             token = _create_demo_token(session, secrets) if demo or first_start else None

@@ -4,6 +4,7 @@ The context (table, row and field, say) is authenticated with the value, so that
 field does not decrypt there."""
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import os
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from core.errors import DecryptionError, StartupError
 
 PREFIX = "$forge$1$"  # marks an encrypted value and the scheme it was made with
+KEY_FILE = "secret_key"  # in the data directory
 MASK = "$encrypted$"  # what the API shows in place of a secret, and takes back as "unchanged"
 
 
@@ -54,27 +56,43 @@ def is_encrypted(value: object) -> bool:
     return isinstance(value, str) and value.startswith(PREFIX)
 
 
-def load_master_key(data_dir: Path, secret_key: str | None) -> str:
-    """`FORGE_SECRET_KEY` if given, else the key file in the data dir, made on first use with mode 600."""
+def load_master_key(data_dir: Path, secret_key: str | None, *, create: bool = True) -> str:
+    """`FORGE_SECRET_KEY` if given, else the key file in the data dir, made on first use with mode 600.
+
+    Without `create` there must be one of them. Raises StartupError."""
     if secret_key:
         return secret_key
-    path = data_dir / "secret_key"
+    path = data_dir / KEY_FILE
     try:
-        if not path.exists():
-            data_dir.mkdir(parents=True, exist_ok=True)
-            fresh = path.with_name(f".secret_key.{os.getpid()}")
-            fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(fd, "w") as file:
-                file.write(secrets.token_urlsafe(48))
-            try:
-                os.link(fresh, path)  # atomic, and loses gracefully to a process that was first
-            except FileExistsError:
-                pass
-            finally:
-                fresh.unlink()
-        return path.read_text().strip()
+        if create and not path.exists():
+            _create_key_file(path)
+        key = path.read_text(encoding="utf-8").strip()
+    except FileNotFoundError as error:
+        raise StartupError(
+            f"There is neither FORGE_SECRET_KEY nor a key file {path}, and the database has secrets: "
+            "give this host the key that the database was created with."
+        ) from error
     except OSError as error:
         raise StartupError(
-            f"Cannot read the key file {path}: {error.strerror}. "
-            "Make it readable for this user or set FORGE_SECRET_KEY."
+            f"Cannot use the key file {path} ({error.strerror}): correct that, or set FORGE_SECRET_KEY."
         ) from error
+    except UnicodeDecodeError:
+        key = ""
+    if not key:
+        raise StartupError(f"The key file {path} is empty or damaged: put back your copy, or set FORGE_SECRET_KEY.")
+    return key
+
+
+def _create_key_file(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{KEY_FILE}.{os.getpid()}")
+    try:
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(fd, "w") as file:
+            file.write(secrets.token_urlsafe(48))
+            file.flush()
+            os.fsync(fd)  # what is encrypted with it is on disk soon, too
+        with contextlib.suppress(FileExistsError):  # another process was first
+            os.link(fresh, path)  # atomic
+    finally:
+        fresh.unlink(missing_ok=True)

@@ -51,6 +51,19 @@ def test_another_key(data_dir: Path, fresh_database_url: str) -> None:
         assert "Traceback" not in done.stderr
 
 
+def test_a_host_that_was_not_given_the_key(data_dir: Path, fresh_database_url: str) -> None:
+    created = forge(
+        "migrate", data_dir=data_dir, FORGE_DATABASE_URL=fresh_database_url, FORGE_SECRET_KEY="of the database"
+    )
+    assert created.returncode == 0, created.stderr
+
+    done = forge("doctor", data_dir=data_dir, FORGE_DATABASE_URL=fresh_database_url)
+
+    assert done.returncode == 1
+    assert "Give this host the key that the database was created with." in done.stdout
+    assert not (data_dir / "secret_key").exists()
+
+
 def test_a_data_directory_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 

@@ -1,27 +1,43 @@
-"""Another key than the one that the database was created with is noticed."""
+"""Another key than the one that the database was created with is noticed, and none is made in its place."""
+
+from pathlib import Path
 
 import pytest
 from sqlalchemy.orm import Session
 
 from core.crypto import Secrets
 from core.errors import StartupError
-from models.master_key import check_master_key, note_master_key
+from core.settings import Settings
+from models.master_key import note_key, noted_key, open_secrets
 
 
 def test_the_noted_key_is_right_and_another_is_refused(session: Session) -> None:
-    note_master_key(session, Secrets("right"))
+    note_key(session, Secrets("right"))
 
-    check_master_key(session, Secrets("right"))
+    open_secrets(session, Settings(secret_key="right"))
     with pytest.raises(StartupError, match="encrypted with another key: set FORGE_SECRET_KEY"):
-        check_master_key(session, Secrets("wrong"))
+        open_secrets(session, Settings(secret_key="wrong"))
 
 
 def test_what_is_noted_stays(session: Session) -> None:
-    note_master_key(session, Secrets("first"))
-    note_master_key(session, Secrets("second"))
+    note_key(session, Secrets("first"))
+    note_key(session, Secrets("second"))
 
-    check_master_key(session, Secrets("first"))
+    open_secrets(session, Settings(secret_key="first"))
 
 
-def test_before_the_first_start_any_key_will_do(session: Session) -> None:
-    check_master_key(session, Secrets("any"))
+def test_before_the_first_start_a_key_is_made(session: Session, tmp_path: Path) -> None:
+    assert noted_key(session) is None
+
+    made = open_secrets(session, Settings(data_dir=tmp_path))
+
+    note_key(session, made)
+    open_secrets(session, Settings(data_dir=tmp_path))
+
+
+def test_a_host_without_the_key_is_refused_and_gets_no_other(session: Session, tmp_path: Path) -> None:
+    note_key(session, Secrets("right"))
+
+    with pytest.raises(StartupError, match=r"neither FORGE_SECRET_KEY nor a key file .*: give this host the key"):
+        open_secrets(session, Settings(data_dir=tmp_path))
+    assert list(tmp_path.iterdir()) == []
