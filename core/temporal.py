@@ -3,6 +3,7 @@ a worker is in `worker.py`: importing the SDK's worker takes seconds."""
 
 import asyncio
 import logging
+import re
 from pathlib import Path
 
 from temporalio.api.enums.v1 import IndexedValueType
@@ -17,6 +18,7 @@ from core.settings import Settings
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 10
+ADDRESS = re.compile(r"([^\s:/]+|\[[^\s/]+\]):\d{1,5}")
 NOT_ALLOWED = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED)
 
 # What executions can be searched by in Temporal UI; all are keywords. `workflows.starting` gives them their values.
@@ -29,6 +31,8 @@ async def connect(settings: Settings, address: str | None = None) -> Client:
     target = address or settings.temporal_address
     if not target:
         raise StartupError("No Temporal to connect to: set FORGE_TEMPORAL_ADDRESS (host:port), or start `forge up`.")
+    if not ADDRESS.fullmatch(target):
+        raise _malformed(target)
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             client = await Client.connect(
@@ -37,14 +41,20 @@ async def connect(settings: Settings, address: str | None = None) -> Client:
                 tls=_tls(settings),
                 api_key=settings.temporal_api_key,
             )
+            # Nothing that a narrow API key may lack and Forge could do without: every worker of the SDK asks the same
+            # when it starts, and gives up where it may not.
             await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
             return client
     except (RuntimeError, TimeoutError) as error:  # the SDK's own for "cannot connect"
         raise Unavailable(unreachable(target)) from error
-    except ValueError as error:
-        raise StartupError(f"FORGE_TEMPORAL_ADDRESS is not host:port: {target}") from error
+    except ValueError as error:  # no port, say, though it looks like one
+        raise _malformed(target) from error
     except RPCError as error:
         raise _refusal(target, settings.temporal_namespace, error) from error
+
+
+def _malformed(address: str) -> StartupError:
+    return StartupError(f"FORGE_TEMPORAL_ADDRESS is {address!r} and not of the form host:port: correct it.")
 
 
 def _refusal(address: str, namespace: str, error: RPCError) -> ForgeError:
@@ -53,7 +63,7 @@ def _refusal(address: str, namespace: str, error: RPCError) -> ForgeError:
             f"Temporal at {address} has no namespace {namespace!r}: "
             f"create it (`temporal operator namespace create -n {namespace}`) or correct FORGE_TEMPORAL_NAMESPACE."
         )
-    if error.status in NOT_ALLOWED:
+    if error.status in {*NOT_ALLOWED, RPCStatusCode.INVALID_ARGUMENT}:
         return StartupError(
             f"Temporal at {address} does not let us use its namespace {namespace!r} ({error.message}): "
             "check FORGE_TEMPORAL_NAMESPACE, FORGE_TEMPORAL_API_KEY and the client certificate."
@@ -64,7 +74,7 @@ def _refusal(address: str, namespace: str, error: RPCError) -> ForgeError:
 def unreachable(address: str) -> str:
     return (
         f"Temporal does not answer at {address}: check that it runs there, FORGE_TEMPORAL_ADDRESS, "
-        "and the TLS variables (FORGE_TEMPORAL_TLS, FORGE_TEMPORAL_API_KEY)."
+        "and how it is to be spoken to (FORGE_TEMPORAL_TLS*, FORGE_TEMPORAL_API_KEY)."
     )
 
 
@@ -120,5 +130,5 @@ def _read(path: Path | None) -> bytes | None:
         return path.read_bytes()
     except OSError as error:
         raise StartupError(
-            f"Cannot read {path}: {error.strerror}. Check the FORGE_TEMPORAL_TLS_* variables."
+            f"Cannot read {path} ({error.strerror}): check the FORGE_TEMPORAL_TLS_* variables."
         ) from error

@@ -49,9 +49,17 @@ async def test_no_address() -> None:
         await connect(Settings(temporal_address=None))
 
 
-async def test_a_malformed_address() -> None:
-    with pytest.raises(StartupError, match="is not host:port"):
-        await connect(Settings(), "127.0.0.1:port")
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1", "127.0.0.1:port", "127.0.0.1:99999", "http://127.0.0.1:7233", "a b:7233", ":7233"]
+)
+async def test_a_malformed_address(address: str) -> None:
+    with pytest.raises(StartupError, match=r"is .* and not of the form host:port: correct it"):
+        await connect(Settings(), address)
+
+
+async def test_an_address_of_version_6_is_one() -> None:
+    with pytest.raises(Unavailable):
+        await connect(Settings(), "[::1]:1")
 
 
 async def test_a_certificate_needs_its_key(tmp_path: Path) -> None:
@@ -60,7 +68,7 @@ async def test_a_certificate_needs_its_key(tmp_path: Path) -> None:
 
 
 async def test_an_unreadable_certificate(tmp_path: Path) -> None:
-    with pytest.raises(StartupError, match=r"Cannot read .*ca\.pem"):
+    with pytest.raises(StartupError, match=r"Cannot read .*ca\.pem \(No such file or directory\): check"):
         await connect(Settings(temporal_tls_ca=tmp_path / "ca.pem"), "127.0.0.1:1")
 
 
