@@ -33,7 +33,7 @@ from activities.state import Claims
 from core.db import Database
 from core.errors import StartupError, Unavailable
 from core.logging import configure_logging
-from core.settings import Settings, get_settings
+from core.settings import Settings, get_settings, parts
 from core.temporal import connect, ensure_search_attributes
 from core.version import VERSION
 from models import instances
@@ -135,7 +135,7 @@ class GroupQueues:
 
 
 def group_names(settings: Settings) -> list[str]:
-    return [name for name in (part.strip() for part in settings.instance_groups.split(",")) if name]
+    return parts(settings.instance_groups)
 
 
 class Instance:

@@ -5,11 +5,32 @@ Settings that an administrator changes while Forge runs live in the database (`m
 import os
 import socket
 from functools import cache
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def parts(value: str) -> list[str]:
+    """Of a comma-separated value."""
+    return [part for part in (each.strip() for each in value.split(",")) if part]
+
+
+def _some(value: str) -> str:
+    if not parts(value):
+        raise ValueError("it names nothing")
+    return value
+
+
+def _networks(value: str) -> str:
+    # What is neither would be taken for a name, and match no proxy ever.
+    for part in parts(value):
+        if part != "*":
+            ip_network(part)
+    return value
+
 
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)]
 
@@ -29,7 +50,9 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default_factory=default_data_dir, description="Where Forge keeps everything it owns.")
     host: str = Field("127.0.0.1", description="Address the HTTP server listens on.")
     port: int = Field(8052, description="Port of the HTTP server.", ge=0, le=65535)
-    trusted_proxies: str = Field("", description="Proxies whose X-Forwarded-For and -Proto count: addresses, CIDRs.")
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] = Field(
+        "", description="Proxies whose X-Forwarded-For and -Proto count: addresses, CIDRs; * for all."
+    )
     database_url: str | None = Field(None, description="An external PostgreSQL; without it `forge up` runs its own.")
     database_pool_size: int = Field(10, description="Connections kept per process; sized to its threads.", ge=1)
     postgres_port: int = Field(0, description="Port of the embedded PostgreSQL; 0 picks a free one.", ge=0, le=65535)
@@ -45,8 +68,12 @@ class Settings(BaseSettings):
     temporal_ui_url: str | None = Field(None, description="Base URL of Temporal UI, which `forge up` tells.")
     secret_key: str | None = Field(None, description="Key for secrets at rest; else a key file.", repr=False)
     admin_password: str | None = Field(None, description="Password of the first admin; else generated.", repr=False)
-    node_name: str = Field(default_factory=socket.gethostname, description="Name of this host as an instance.")
-    instance_groups: str = Field("default", description="Groups this worker serves, comma-separated.")
+    node_name: str = Field(
+        default_factory=socket.gethostname, description="Name of this host as an instance.", max_length=250
+    )
+    instance_groups: Annotated[str, AfterValidator(_some)] = Field(
+        "default", description="Groups this worker serves, comma-separated."
+    )
     capacity: int = Field(0, description="Forks this worker may run at once; 0 computes it from CPU and memory.", ge=0)
     projects_root: Path | None = Field(None, description="Folder of manual projects; default <data_dir>/projects.")
     log_level: LogLevel = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")

@@ -38,7 +38,12 @@ def taken_port() -> Iterator[str]:
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"FORGE_PORT": "many"}, "FORGE_PORT is 'many'"),
+        ({"FORGE_PORT": "many"}, "FORGE_PORT is 'many' (input should be a valid integer"),
+        ({"FORGE_DATABASE_POOL_SIZE": "-1"}, "FORGE_DATABASE_POOL_SIZE is '-1' (input should be greater than"),
+        ({"FORGE_LOG_LEVEL": "loud"}, "(input should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'): correct or unset it."),
+        ({"FORGE_INSTANCE_GROUPS": " ,"}, "FORGE_INSTANCE_GROUPS is ' ,' (it names nothing): correct or unset it."),
+        ({"FORGE_TRUSTED_PROXIES": "10.0.0.1, proxy"}, "('proxy' does not appear to be an IPv4 or IPv6 network)"),
+        ({"FORGE_DATA_DIR": "~no-such-user/forge"}, "home directory that the data directory is to be in is unknown"),
         ({"FORGE_HOST": "192.0.2.1"}, "Cannot listen on 192.0.2.1 (Cannot assign requested address): set FORGE_HOST"),
         ({"FORGE_DATA_DIR": "/proc/forge"}, "/proc/forge"),
         ({"FORGE_DATABASE_URL": "mysql://localhost/forge"}, "FORGE_DATABASE_URL is not of the form postgresql://"),
