@@ -126,7 +126,7 @@ def check_postgres(settings: Settings) -> Iterator[Finding]:
             with database.transaction() as session:
                 what = "Database schema"
                 migrations.check(session)
-                yield Finding(what, Verdict.OK, f"revision {migrations.head()}")
+                yield Finding(what, Verdict.OK, f"revision {migrations.revision(session)}")
                 if noted_key(session):  # else the first start makes one, which is not for us
                     what = "Secret key"
                     open_secrets(session, settings)

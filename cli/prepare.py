@@ -65,10 +65,11 @@ def _prepare_database(settings: Settings, url: str, *, demo: bool) -> Prepared:
             first_start = session.scalar(select(User.id).limit(1)) is None
             password = ensure_first_rows(session, settings)
             token = _create_demo_token(session, secrets) if demo or first_start else None
+            revision = migrations.revision(session) or ""
             template = session.scalar(select(JobTemplate.id).where(JobTemplate.name == DEMO_TEMPLATE).limit(1))
     finally:
         database.dispose()
-    return Prepared(migrations.head(), password, token, template)
+    return Prepared(revision, password, token, template)
 
 
 def _create_demo_token(session: Session, secrets: Secrets) -> str | None:

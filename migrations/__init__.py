@@ -5,7 +5,7 @@ which merely checks, would carry 8 MB of it for nothing."""
 
 from pathlib import Path
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
@@ -17,7 +17,8 @@ _HERE = Path(__file__).parent
 
 
 def upgrade(database_url: str) -> None:
-    """Migrate to head; a second process waits on an advisory lock and then finds nothing to do."""
+    """Migrate to head, unless a newer Forge has been here; a second process waits on an advisory lock and then finds
+    nothing to do."""
     from alembic import command
     from alembic.config import Config
 
@@ -32,6 +33,14 @@ def head() -> str:
     return max(path.name[:4] for path in (_HERE / "versions").glob("[0-9]*.py"))
 
 
+def revision(database: Connection | Session) -> str | None:
+    """The one that the database is at; None before its first migration."""
+    if not database.scalar(text("SELECT to_regclass('alembic_version')")):
+        return None
+    current: str | None = database.scalar(text("SELECT max(version_num) FROM alembic_version"))
+    return current
+
+
 def open_database(url: str | None, pool_size: int) -> Database:
     """A database that answers and has this code's schema. Raises StartupError."""
     if not url:
@@ -43,15 +52,13 @@ def open_database(url: str | None, pool_size: int) -> Database:
     except OperationalError as error:
         shown = make_url(url).render_as_string(hide_password=True)
         reason = str(error.orig).strip().splitlines()[0]
-        raise StartupError(f"Cannot use the database {shown}: {reason}. Check FORGE_DATABASE_URL.") from error
+        raise StartupError(f"Cannot use the database {shown} ({reason}): check FORGE_DATABASE_URL.") from error
     return database
 
 
 def check(session: Session) -> None:
     """Raises StartupError when the schema is older than this code. A newer one is fine: changes are additive first."""
-    current = None
-    if session.scalar(text("SELECT to_regclass('alembic_version')")):
-        current = session.scalar(text("SELECT max(version_num) FROM alembic_version"))
+    current = revision(session)
     if current is None or current < head():
         state = f"is at revision {current}" if current else "has no schema yet"
         raise StartupError(f"The database {state} and this Forge needs {head()}: run `forge migrate`.")
