@@ -8,6 +8,8 @@ from core.embedded import postgres, temporal
 from core.errors import StartupError, Unavailable
 from core.settings import Settings
 
+OLDEST_POSTGRES = 14
+
 
 def located(settings: Settings) -> Settings:
     """Settings with a database that answers and the address of a Temporal; raises StartupError or Unavailable."""
@@ -37,7 +39,7 @@ def check_database(url: str) -> str:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         parsed = None
-    if parsed is None or parsed.drivername != "postgresql":
+    if parsed is None or parsed.drivername != "postgresql" or not parsed.database:
         raise StartupError(
             "FORGE_DATABASE_URL is not of the form postgresql://user:password@host:port/name: correct it."
         )
@@ -54,4 +56,10 @@ def check_database(url: str) -> str:
         version: int = connection.server_version
     finally:
         connection.close()
-    return f"{version // 10000}.{version % 10000}"
+    shown = f"{version // 10000}.{version % 10000}"
+    if version // 10000 < OLDEST_POSTGRES:
+        raise StartupError(
+            f"PostgreSQL at {place} is version {shown}, and Forge needs {OLDEST_POSTGRES} or newer: upgrade it, "
+            "or set FORGE_DATABASE_URL to another server."
+        )
+    return shown

@@ -278,12 +278,12 @@ def running_url(data_dir: Path) -> str | None:
     port = read_port(home / "port")
     if port is None or port_is_free(port):
         return None
-    with explained(home):
-        return _url(home, port, DATABASE)
+    return _url(home, port, DATABASE)
 
 
 def _url(home: Path, port: int, database: str) -> str:
-    password = quote((home / "password").read_text().strip(), safe="")
+    with explained(home):
+        password = quote((home / "password").read_text().strip(), safe="")
     return f"postgresql://{USER}:{password}@127.0.0.1:{port}/{database}"
 
 

@@ -231,3 +231,14 @@ def test_a_broken_server_says_why(server: EmbeddedPostgres, cluster: Path) -> No
         pytest.raises(StartupError, match=r"did not start: .*configuration file.*postgres\.log"),
     ):
         server.start()
+
+
+def test_a_lost_password_file_is_named(server: EmbeddedPostgres, cluster: Path) -> None:
+    server.stop()
+    password = cluster / "postgres" / "password"
+    kept = password.rename(password.with_name("kept"))
+    try:
+        with pytest.raises(StartupError, match=r"Cannot use .*/postgres/password \(No such file or directory\)"):
+            server.start()
+    finally:
+        kept.rename(password)
