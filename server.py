@@ -102,7 +102,6 @@ def _say_why(driving: asyncio.Task[None]) -> None:
 def main() -> int:
     settings = get_settings()
     configure_logging(settings.log_level)
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its name for everything it logs
     try:
         serve(settings)
     except StartupError as error:

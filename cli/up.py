@@ -29,6 +29,7 @@ from core.embedded.processes import choose_port
 from core.embedded.temporal import EmbeddedTemporal
 from core.errors import ForgeError, StartupError, Unavailable
 from core.listening import listen
+from core.logging import message_of
 from core.settings import Settings
 from core.version import VERSION
 
@@ -176,9 +177,8 @@ def _wait_until_healthy(url: str, services: tuple[PythonService, ...]) -> None:
     while True:
         for service in services:
             if service.child and not service.child.running:
-                raise StartupError(
-                    f"The {service.name} ended at once: {service.child.last_words()} (see {service.child.log})."
-                )
+                said = message_of(service.child.last_words()).removesuffix(".")
+                raise StartupError(f"The {service.name} ended at once: {said} (see {service.child.log}).")
         try:
             api.get("/api/v2/ping/")
             return

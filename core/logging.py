@@ -2,11 +2,13 @@
 and a container's platform collects."""
 
 import logging
+import re
 import sys
 import time
 
 # Told at INFO what matters to their authors only.
-QUIET = ("alembic.runtime", "httpx", "httpcore", "temporalio.worker")
+QUIET = ("alembic.runtime", "httpx", "httpcore", "temporalio.worker", "uvicorn.error")
+HEAD = re.compile(r"^\S+Z [A-Z]+ +\S+: ")  # what is before the message
 
 
 def configure_logging(level: str) -> None:
@@ -22,3 +24,8 @@ def configure_logging(level: str) -> None:
     for name in QUIET:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
     logging.captureWarnings(True)
+
+
+def message_of(line: str) -> str:
+    """What a process of ours had to say when it logged this line; any other line as it is."""
+    return HEAD.sub("", line)
