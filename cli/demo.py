@@ -25,7 +25,6 @@ class DemoResult:
     status: str
     explanation: str
     first_line_at: float | None  # wall clock, seconds
-    stdout_path: str
 
     @property
     def successful(self) -> bool:
@@ -79,8 +78,7 @@ def run_demo_job(api: Api, meanwhile: Callable[[], None]) -> DemoResult:
                 first_line_at = first_line_at or time.time()
                 pass_through(event["stdout"])
         if not events and job["status"] in FINAL and job["event_processing_finished"]:
-            stdout_path = job["related"]["stdout"]
-            return DemoResult(job["id"], job["status"], job["job_explanation"], first_line_at, stdout_path)
+            return DemoResult(job["id"], job["status"], job["job_explanation"], first_line_at)
         meanwhile()
         time.sleep(0 if events else POLL_SECONDS)
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import orjson
 from psycopg2 import errorcodes
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -22,6 +22,7 @@ from core.settings import Settings
 from models.base import now
 from models.bootstrap import DEMO_TEMPLATE, ensure_first_rows
 from models.job_templates import JobTemplate
+from models.jobs import Job
 from models.master_key import note_key, open_secrets
 from models.users import User, create_token
 
@@ -65,11 +66,12 @@ def _prepare_database(settings: Settings, url: str, *, demo: bool) -> Prepared:
             first_start = session.scalar(select(User.id).limit(1)) is None
             password = ensure_first_rows(session, settings)
             token = _create_demo_token(session, secrets) if demo or first_start else None
+            newest_job = session.scalar(select(func.max(Job.id)))
             revision = migrations.revision(session) or ""
             template = session.scalar(select(JobTemplate.id).where(JobTemplate.name == DEMO_TEMPLATE).limit(1))
     finally:
         database.dispose()
-    return Prepared(revision, password, token, template)
+    return Prepared(revision, password, token, template, newest_job)
 
 
 def _create_demo_token(session: Session, secrets: Secrets) -> str | None:

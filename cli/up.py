@@ -47,6 +47,7 @@ class Running:
     admin_password: str | None
     demo_token: str | None
     demo_template: int | None
+    newest_job: int | None
 
 
 def serve(settings: Settings, *, demo: bool) -> int:
@@ -132,7 +133,9 @@ def _start(settings: Settings, stack: Stack, *, demo: bool) -> Running:
         stack.start(worker)
         stack.start(server)
         _wait_until_healthy(url, (worker, server))
-    return Running(url, ui_url, prepared.admin_password, prepared.demo_token, prepared.demo_template)
+    return Running(
+        url, ui_url, prepared.admin_password, prepared.demo_token, prepared.demo_template, prepared.newest_job
+    )
 
 
 def _server_port(settings: Settings) -> int:
@@ -221,16 +224,23 @@ def _tell(settings: Settings, running: Running, result: DemoResult | None) -> No
         say(f"  Temporal UI  {running.temporal_ui_url}")
     say(f"  Data, logs   {escape(str(settings.data_dir))}")
     say(f"  Sign in      {running.url}/api/login/ as admin; forge users set-password admin sets another password")
+    say("\nWhat next")
+    for line in _what_next(settings, running, result.job_id if result else running.newest_job):
+        say(f"  {escape(line)}")
+    say("\nCtrl-C stops everything.")
+
+
+def _what_next(settings: Settings, running: Running, job: int | None) -> Iterator[str]:
+    """Three lines to paste into a shell: look around, launch, read output. Where we know no password, curl asks."""
     login = "admin"
     if running.admin_password:
         login = f"admin:{running.admin_password}"
     elif settings.admin_password:
         login = '"admin:$FORGE_ADMIN_PASSWORD"'
-    curl = escape(f"curl -u {login}")
-    say("\nWhat next")
-    say(f"  {curl} {running.url}/api/v2/job_templates/")
+    curl, api = f"curl -u {login}", f"{running.url}/api/v2"
+    yield f"{curl} '{api}/job_templates/'"
     if running.demo_template:
-        say(f"  {curl} -X POST {running.url}/api/v2/job_templates/{running.demo_template}/launch/")
-    last = f"{result.stdout_path}?format=txt" if result else "/api/v2/jobs/?order_by=-id"
-    say(f"  {curl} '{running.url}{last}'")
-    say("\nCtrl-C stops everything.")
+        yield f"{curl} -X POST '{api}/job_templates/{running.demo_template}/launch/'"
+    else:
+        yield f"{curl} '{api}/projects/'"
+    yield f"{curl} '{api}/jobs/{job}/stdout/?format=txt'" if job else f"{curl} '{api}/jobs/'"

@@ -121,9 +121,9 @@ def what_next(up: Up) -> list[str]:
     return lines
 
 
-def run(line: str) -> str:
+def run(line: str, **exported: str) -> str:
     """Paste it into a shell."""
-    env = {"PATH": os.environ["PATH"], "no_proxy": "*"}
+    env = {"PATH": os.environ["PATH"], "no_proxy": "*", **exported}
     return subprocess.run(["sh", "-c", f"{line} --silent --fail"], env=env, capture_output=True, text=True).stdout
 
 
@@ -168,9 +168,27 @@ def test_ctrl_c_leaves_nothing_running_and_the_next_start_finds_everything(up: U
         assert (again.url("API"), again.url("Temporal UI")) == (url, ui_url)
         assert call(f"{url}jobs/", secret)["count"] == jobs
         assert "TASK [" not in again.output
-        assert [line.replace("-u admin ", f"-u admin:{secret} ") for line in what_next(again)][:2] == commands[:2]
+        asked_for = [line.replace("-u admin ", f"-u admin:{secret} ") for line in what_next(again)]
+        assert asked_for[:2] == commands[:2]
+        assert f"{running}stdout/?format=txt" in asked_for[2]
+        assert "PLAY [all]" in run(asked_for[2])
     finally:
         assert again.stop(signal.SIGTERM) == 0
+
+
+def test_a_password_of_odd_characters_can_be_pasted(new_data_dir: Callable[[], Path]) -> None:
+    odd = {"FORGE_ADMIN_PASSWORD": 'it\'s "$HOME" `id` !! \\ : ü'}
+    up = Up(new_data_dir(), **odd)
+    try:
+        lines = what_next(up)
+        assert odd["FORGE_ADMIN_PASSWORD"] not in up.output
+        templates, launched, output = (run(line, **odd) for line in lines)
+    finally:
+        assert up.stop(signal.SIGTERM) == 0
+
+    assert "Demo Job Template" in templates
+    assert '"status":"pending"' in launched
+    assert "TASK [" in output
 
 
 def test_killed_itself_it_leaves_nothing_in_the_way(up: Up) -> None:
