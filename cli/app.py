@@ -38,7 +38,8 @@ def up(
 ) -> None:
     """Start everything on this machine and serve until Ctrl-C.
 
-    The first start prepares the database, shows the admin's password once, and runs the Demo Job Template."""
+    All of it lives in FORGE_DATA_DIR. The first start makes it, shows the admin's password once, and runs the Demo Job
+    Template. With FORGE_DATABASE_URL or FORGE_TEMPORAL_ADDRESS it uses that server instead of starting its own."""
     from cli.up import serve
 
     raise typer.Exit(serve(_settings(), demo=demo))
@@ -54,7 +55,9 @@ def demo() -> None:
 
 @app.command()
 def server() -> None:
-    """Serve the API and drive workflows. Needs PostgreSQL and Temporal; any number of servers may run."""
+    """Serve the API and drive workflows. Needs PostgreSQL and Temporal; any number of servers may run.
+
+    It listens on FORGE_HOST and FORGE_PORT. SIGTERM and Ctrl-C stop it; requests under way are finished first."""
     from cli.running import located
     from core.logging import configure_logging
 
@@ -93,7 +96,9 @@ def migrate(
     ] = False,
     demo: Annotated[bool, typer.Option("--demo", hidden=True, help="With a token for the demo in it.")] = False,
 ) -> None:
-    """Bring the database to this version, and create what a first start needs. Harmless when repeated."""
+    """Bring the database to this version, and create what a first start needs. Harmless when repeated.
+
+    `forge up` does this itself. Elsewhere run it before servers and workers are started with a new version."""
     from cli.prepare import prepare, print_report, tell
     from cli.running import located_database
 
@@ -106,7 +111,10 @@ def migrate(
 
 @app.command()
 def doctor() -> None:
-    """Check the installation. Each finding comes with its remedy; the exit code tells whether anything is broken."""
+    """Check the installation. Each finding comes with its remedy; the exit code tells whether anything is broken.
+
+    It looks at the data directory, disk space, ports, PostgreSQL and the schema, the secret key, Temporal, and the
+    programs that jobs need, with the environment that the other commands would have. It changes nothing."""
     from cli.doctor import examine
 
     raise typer.Exit(examine(_settings()))
@@ -122,9 +130,9 @@ def version() -> None:
 
 @users.command("create")
 def create_user(
-    username: str,
+    username: Annotated[str, typer.Argument(help="The name to sign in with.")],
     superuser: Annotated[bool, typer.Option("--superuser", help="May do everything.")] = False,
-    email: str = "",
+    email: Annotated[str, typer.Option(help="The user's email address.")] = "",
 ) -> None:
     """Create a user; the password is asked for (or read from standard input)."""
     from cli.users import create
@@ -141,7 +149,7 @@ def list_users() -> None:
 
 
 @users.command("set-password")
-def set_password(username: str) -> None:
+def set_password(username: Annotated[str, typer.Argument(help="The name that the user signs in with.")]) -> None:
     """Set a user's password, which ends the user's sessions; it is asked for (or read from standard input)."""
     from cli.users import change_password
 

@@ -7,9 +7,9 @@ from rich.table import Table
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+import migrations
 from cli.console import console, say
 from cli.running import located_database
-from core.db import Database
 from core.errors import Conflict, Invalid, NotFound
 from core.settings import Settings
 from models import users
@@ -18,7 +18,7 @@ from models.users import User
 
 @contextmanager
 def _transaction(settings: Settings) -> Iterator[Session]:
-    database = Database(located_database(settings).database_url or "", pool_size=1)
+    database = migrations.open_database(located_database(settings).database_url, pool_size=1)
     try:
         with database.transaction() as session:
             yield session
@@ -28,6 +28,10 @@ def _transaction(settings: Settings) -> Iterator[Session]:
 
 def create(settings: Settings, username: str, password: str, *, superuser: bool, email: str) -> None:
     _require(password)
+    if not username.strip() or len(username) > 150:
+        raise Invalid("A user's name has 1 to 150 characters: choose another one.")
+    if len(email) > 254:
+        raise Invalid("An email address has up to 254 characters: give another one.")
     with _transaction(settings) as session:
         if users.find_user(session, username):
             raise Conflict(f"There is a user {username} already: choose another name.")
