@@ -30,6 +30,7 @@ from activities.runhost.client import RunHost, private_runs_dir
 from activities.scm.cache import ProjectCache
 from activities.services import WorkerServices
 from activities.state import Claims
+from core.datadir import prepare_projects_root
 from core.db import Database
 from core.errors import StartupError, Unavailable
 from core.logging import configure_logging
@@ -241,11 +242,16 @@ async def keep_tidy(services: WorkerServices) -> None:
 
 def ensure_demo_project(settings: Settings) -> None:
     """The files of the Demo Project are where a manual project's files are: on the hosts that run it."""
-    target = settings.manual_projects_dir / DEMO_PROJECT_DIR
+    root = settings.manual_projects_dir
+    prepare_projects_root(root)
+    target = root / DEMO_PROJECT_DIR
     if not target.exists():
         source = resources.files("activities") / DEMO_PROJECT_DIR
-        with resources.as_file(source) as directory:
-            shutil.copytree(directory, target)
+        try:
+            with resources.as_file(source) as directory:
+                shutil.copytree(directory, target)
+        except OSError as error:  # a folder that is others' to fill, say: no reason not to run what is in it
+            log.warning("the files of the Demo Project are not in %s: %s", root, error)
 
 
 async def work(settings: Settings) -> None:

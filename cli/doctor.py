@@ -81,6 +81,13 @@ def check_data_dir(settings: Settings) -> Iterator[Finding]:
         yield Finding(what, Verdict.BROKEN, *_sentence(error))
 
 
+def check_projects_root(settings: Settings) -> Iterator[Finding]:
+    root = settings.projects_root
+    if root and not os.path.isdir(root):  # False also where we may not look
+        remedy = "Create it, or set FORGE_PROJECTS_ROOT to another directory."
+        yield Finding("Manual projects", Verdict.BROKEN, f"{root} is not a directory", remedy)
+
+
 def check_ports(settings: Settings) -> Iterator[Finding]:
     if datadir.is_locked(settings.data_dir):
         return  # `forge up` listens there itself
@@ -184,6 +191,7 @@ def _sentence(error: ForgeError) -> tuple[str, str]:
 CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     check_python,
     check_data_dir,
+    check_projects_root,
     check_ports,
     check_postgres,
     check_temporal,

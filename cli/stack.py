@@ -15,6 +15,7 @@ from activities.runhost.client import RunHost, private_runs_dir
 from cli.console import step, warn
 from core.embedded.processes import Child, spawn, stop_leftover
 from core.errors import ForgeError
+from core.logging import message_of
 
 FIRST_PAUSE = 0.2  # seconds before a restart; doubled for each further one
 LONGEST_PAUSE = 15.0
@@ -131,4 +132,5 @@ def _ending(child: Child) -> str:
     code = child.exit_code
     if code is not None and code < 0:
         return signal.Signals(-code).name
-    return f"exit code {code}"
+    said = message_of(child.last_words()).removesuffix(".")
+    return f"exit code {code}: {said}" if said else f"exit code {code}"

@@ -23,7 +23,7 @@ from cli.demo import Api, DemoResult, run_demo_job
 from cli.prepared import Prepared
 from cli.running import check_database
 from cli.stack import PythonService, Stack
-from core.datadir import lock_data_dir, prepare_data_dir
+from core.datadir import lock_data_dir, prepare_data_dir, prepare_projects_root
 from core.embedded.postgres import EmbeddedPostgres
 from core.embedded.processes import choose_port
 from core.embedded.temporal import EmbeddedTemporal
@@ -83,6 +83,7 @@ def _stack(settings: Settings) -> Iterator[Stack]:
     data_dir = settings.data_dir
     prepare_data_dir(data_dir)
     with lock_data_dir(data_dir):
+        prepare_projects_root(settings.manual_projects_dir)  # else the worker would be restarted again and again
         stack = Stack(data_dir)
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup

@@ -67,7 +67,7 @@ def check_data_dir(data_dir: Path) -> Path:
         if not present.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(present))
         if not os.access(present, os.R_OK | os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(present))
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(data_dir))
         if present == data_dir:
             _refuse_foreign(data_dir)
     return present
@@ -93,6 +93,15 @@ def require_space(directory: Path, size: int) -> int:
             "free some space, or set FORGE_DATA_DIR to another disk."
         )
     return free
+
+
+def prepare_projects_root(root: Path) -> None:
+    """Create the folder of manual projects. It may be outside of the data directory, and others' to fill."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "not a directory" if isinstance(error, FileExistsError) else error.strerror
+        raise StartupError(f"Cannot use {root} ({reason}): set FORGE_PROJECTS_ROOT to a directory.") from error
 
 
 def lock_data_dir(data_dir: Path) -> TextIO:

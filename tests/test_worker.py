@@ -17,9 +17,10 @@ from activities.runhost.protocol import RunSpec
 from activities.scm.cache import ProjectCache
 from activities.services import WorkerServices
 from core.db import Database
+from core.errors import StartupError
 from core.settings import Settings
 from models.runs import end
-from worker import end_stale_runs, group_names
+from worker import end_stale_runs, ensure_demo_project, group_names
 
 PROJECTS = Path(__file__).parent / "projects"
 
@@ -86,6 +87,23 @@ def test_nothing_to_do_is_done_at_once(services: WorkerServices) -> None:
     end_stale_runs(services)
 
     assert time.monotonic() - began < 2
+
+
+def test_the_demo_project_is_put_where_it_is_looked_for(tmp_path: Path) -> None:
+    ensure_demo_project(Settings(projects_root=tmp_path / "new"))
+
+    assert (tmp_path / "new" / "demo_project" / "hello_world.yml").exists()
+
+
+def test_a_projects_root_that_is_no_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(StartupError, match=r"Cannot use .*/file \(not a directory\): set FORGE_PROJECTS_ROOT"):
+        ensure_demo_project(Settings(projects_root=tmp_path / "file"))
+
+
+def test_a_projects_root_that_takes_no_demo_will_do() -> None:
+    ensure_demo_project(Settings(projects_root=Path("/proc")))
 
 
 def test_groups_are_listed_by_commas() -> None:

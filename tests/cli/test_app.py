@@ -46,6 +46,7 @@ def taken_port() -> Iterator[str]:
         ({"FORGE_DATA_DIR": "~no-such-user/forge"}, "home directory that the data directory is to be in is unknown"),
         ({"FORGE_HOST": "192.0.2.1"}, "Cannot listen on 192.0.2.1 (Cannot assign requested address): set FORGE_HOST"),
         ({"FORGE_DATA_DIR": "/proc/forge"}, "/proc/forge"),
+        ({"FORGE_PROJECTS_ROOT": "/dev/null"}, "Cannot use /dev/null (not a directory): set FORGE_PROJECTS_ROOT"),
         ({"FORGE_DATABASE_URL": "mysql://localhost/forge"}, "FORGE_DATABASE_URL is not of the form postgresql://"),
         ({"FORGE_DATABASE_URL": "postgresql://u:secret@127.0.0.1:1/f"}, "PostgreSQL at 127.0.0.1:1 does not let us"),
     ],

@@ -99,6 +99,13 @@ def test_a_taken_port(data_dir: Path, variable: str) -> None:
     assert f"End what uses it, or set {variable} to another port." in done.stdout
 
 
+def test_a_projects_root_that_is_no_directory(data_dir: Path) -> None:
+    done = forge("doctor", data_dir=data_dir, FORGE_PROJECTS_ROOT="/dev/null")
+
+    assert done.returncode == 1
+    assert "/dev/null is not a directory" in done.stdout
+
+
 def test_nothing_is_cut_off(data_dir: Path) -> None:
     data_dir.chmod(0o755)
 
