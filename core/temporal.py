@@ -18,8 +18,10 @@ from core.settings import Settings
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 10
+PROBE_SECONDS = 3
 ADDRESS = re.compile(r"([^\s:/]+|\[[^\s/]+\]):\d{1,5}")
 NOT_ALLOWED = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED)
+NO_MORE = (RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.RESOURCE_EXHAUSTED)  # a namespace has a few Keywords to give
 
 # What executions can be searched by in Temporal UI; all are keywords. `workflows.starting` gives them their values.
 SEARCH_ATTRIBUTES = ("ForgeType", "ForgeStatus", "ForgeTemplate", "ForgeOrganization", "ForgeUser")
@@ -45,8 +47,9 @@ async def connect(settings: Settings, address: str | None = None) -> Client:
             # when it starts, and gives up where it may not.
             await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
             return client
-    except (RuntimeError, TimeoutError) as error:  # the SDK's own for "cannot connect"
-        raise Unavailable(unreachable(target)) from error
+    except (RuntimeError, TimeoutError) as error:  # the SDK's own for "cannot connect", whatever the reason
+        log.debug("Temporal's SDK: %s", error)
+        raise await _no_connection(target) from error
     except ValueError as error:  # no port, say, though it looks like one
         raise _malformed(target) from error
     except RPCError as error:
@@ -68,13 +71,28 @@ def _refusal(address: str, namespace: str, error: RPCError) -> ForgeError:
             f"Temporal at {address} does not let us use its namespace {namespace!r} ({error.message}): "
             "check FORGE_TEMPORAL_NAMESPACE, FORGE_TEMPORAL_API_KEY and the client certificate."
         )
-    return Unavailable(unreachable(address))
+    return _silent(address)
 
 
-def unreachable(address: str) -> str:
-    return (
-        f"Temporal does not answer at {address}: check that it runs there, FORGE_TEMPORAL_ADDRESS, "
-        "and how it is to be spoken to (FORGE_TEMPORAL_TLS*, FORGE_TEMPORAL_API_KEY)."
+async def _no_connection(address: str) -> Unavailable:
+    """Whether nobody is there, or somebody who does not let us in: the SDK tells these apart in its text only."""
+    host, _, port = address.rpartition(":")
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            _, stream = await asyncio.open_connection(host.strip("[]"), int(port))
+        stream.close()
+    except (OSError, UnicodeError):  # the latter for a name such as a..b
+        return _silent(address)
+    return Unavailable(
+        f"What answers at {address} does not let us in, or is no Temporal: check FORGE_TEMPORAL_ADDRESS, "
+        "FORGE_TEMPORAL_API_KEY, and whether TLS is to be used and with which files (FORGE_TEMPORAL_TLS*)."
+    )
+
+
+def _silent(address: str) -> Unavailable:
+    return Unavailable(
+        f"Temporal does not answer at {address}: check that it runs and can be reached from here, "
+        "and FORGE_TEMPORAL_ADDRESS."
     )
 
 
@@ -98,15 +116,16 @@ async def ensure_search_attributes(client: Client) -> bool:
     except RPCError as error:
         if error.status == RPCStatusCode.ALREADY_EXISTS:  # another process was first
             return True
-        if error.status in {*NOT_ALLOWED, RPCStatusCode.UNIMPLEMENTED}:
+        if error.status in {*NOT_ALLOWED, *NO_MORE, RPCStatusCode.UNIMPLEMENTED}:
             log.warning(
-                "Temporal does not let Forge register search attributes: ask its operator to add %s (Keyword) to "
+                "Temporal does not let Forge register search attributes (%s): ask its operator to add %s (Keyword) to "
                 "namespace %s.",
+                error.message,
                 ", ".join(SEARCH_ATTRIBUTES),
                 client.namespace,
             )
             return False
-        raise
+        raise _silent(client.service_client.config.target_host) from error
     return True
 
 

@@ -129,7 +129,7 @@ def test_each_finding_has_its_remedy(data_dir: Path, postgres_url: str) -> None:
     for remedy in (
         "chmod go-rwx",
         "Run `forge migrate`",
-        "Check that it runs there",
+        "Check that it runs and can be reached from here",
         "Install git",
         "Install an OpenSSH",
     ):

@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import make_url
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client
-from temporalio.service import RPCError, RPCStatusCode, WorkflowService
+from temporalio.service import OperatorService, RPCError, RPCStatusCode, WorkflowService
 
 from core.errors import StartupError, Unavailable
 from core.settings import Settings
@@ -23,14 +24,22 @@ async def test_search_attributes_are_registered_once(temporal_client: Client) ->
     assert set(SEARCH_ATTRIBUTES) <= set(found.custom_attributes)
 
 
-async def test_nobody_answers() -> None:
-    with pytest.raises(Unavailable, match=r"does not answer at 127\.0\.0\.1:1: check"):
-        await connect(Settings(), "127.0.0.1:1")
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "a..b:7233"])
+async def test_nobody_answers(address: str) -> None:
+    with pytest.raises(Unavailable, match=f"does not answer at {address}: check that it runs"):
+        await connect(Settings(), address)
 
 
 async def test_no_such_namespace(temporal_address: str) -> None:
     with pytest.raises(StartupError, match=r"has no namespace 'nowhere': create it .* FORGE_TEMPORAL_NAMESPACE"):
         await connect(Settings(temporal_namespace="nowhere"), temporal_address)
+
+
+async def test_somebody_else_answers(postgres_url: str) -> None:
+    port = make_url(postgres_url).port
+
+    with pytest.raises(Unavailable, match=rf"answers at 127\.0\.0\.1:{port} does not let us in.*FORGE_TEMPORAL_API_"):
+        await connect(Settings(), f"127.0.0.1:{port}")
 
 
 @pytest.mark.parametrize("status", [RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED])
@@ -76,3 +85,15 @@ def test_the_import_is_light() -> None:
     code = "import sys, core.temporal; sys.exit('temporalio.worker' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("status", [RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.INVALID_ARGUMENT])
+async def test_no_search_attributes_are_no_reason_not_to_start(
+    monkeypatch: pytest.MonkeyPatch, temporal_client: Client, status: RPCStatusCode
+) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        raise RPCError("cannot have more than 10 search attributes of type Keyword", status, b"")
+
+    monkeypatch.setattr(OperatorService, "list_search_attributes", refuse)
+
+    assert not await ensure_search_attributes(temporal_client)
