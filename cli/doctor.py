@@ -153,7 +153,7 @@ def check_temporal(settings: Settings) -> Iterator[Finding]:
         if address is None:
             yield Finding(what, Verdict.OK, f"embedded, to be started by `forge up` ({temporal.find_binary().name})")
             return
-        asyncio.run(_call_temporal(settings, address))
+        asyncio.run(connect(settings, address))
         kind = "external" if settings.temporal_address else "embedded"
         yield Finding(what, Verdict.OK, f"{kind}, {address} answers")
     except ForgeError as error:
@@ -167,11 +167,6 @@ def _usable(data_dir: Path) -> bool:
     except StartupError:
         return False
     return True
-
-
-async def _call_temporal(settings: Settings, address: str) -> None:
-    client = await connect(settings, address)
-    await client.service_client.check_health()
 
 
 def check_programs(settings: Settings) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.orm import Session
 
 from core.db import Database
@@ -57,8 +57,15 @@ def open_database(url: str | None, pool_size: int) -> Database:
 
 
 def check(session: Session) -> None:
-    """Raises StartupError when the schema is older than this code. A newer one is fine: changes are additive first."""
-    current = revision(session)
+    """Raises StartupError when we may not read the schema, or it is older than this code. A newer one is fine: changes
+    are additive first."""
+    try:
+        current = revision(session)
+    except ProgrammingError as error:  # of a database that belongs to another user
+        reason = str(error.orig).splitlines()[0]
+        raise StartupError(
+            f"PostgreSQL does not let us read the database ({reason}): let the user in FORGE_DATABASE_URL own it."
+        ) from error
     if current is None or current < head():
         state = f"is at revision {current}" if current else "has no schema yet"
         raise StartupError(f"The database {state} and this Forge needs {head()}: run `forge migrate`.")

@@ -40,3 +40,10 @@ def test_what_a_newer_forge_has_migrated_is_left_alone(database: Database) -> No
     with database.transaction() as session:
         migrations.check(session)
         assert migrations.revision(session) == "9999"
+
+
+def test_one_of_another_user_is_refused(database: Database) -> None:
+    with database.transaction() as session:
+        session.execute(text("SET LOCAL ROLE pg_monitor"))  # any that owns nothing here
+        with pytest.raises(StartupError, match=r"permission denied .*: let the user in FORGE_DATABASE_URL own it"):
+            migrations.check(session)
