@@ -19,6 +19,7 @@ from pathlib import Path
 from activities.runhost import child, command, processes
 from activities.runhost.protocol import SOCKET_NAME, Op, Reply, receive_header, send
 
+FIRST_CLIENT = 10.0  # seconds that whoever started us may take to connect, on a machine that is busy
 TICK = 2.0  # seconds between looks at whether the state dir is still there
 REQUEST_TIMEOUT = 5.0  # seconds a client may take to send its request once it began
 STOP_TIMEOUT = 15.0  # seconds for the runs to end by themselves; they need at most execution.GRACE + PATIENCE
@@ -31,7 +32,7 @@ class Host:
     def __init__(self, socket_path: Path, idle_seconds: float) -> None:
         self._socket_path = socket_path
         self._idle_seconds = idle_seconds
-        self._idle_since = time.monotonic()
+        self._idle_since = time.monotonic() + FIRST_CLIENT
         self._stop_at: float | None = None  # when stopping: the time to kill what is left
         self._runs: set[int] = set()
         self._clients: set[socket.socket] = set()
