@@ -67,14 +67,16 @@ async def _serve(settings: Settings, database: Database, listener: socket.socket
         proxy_headers=False,  # api.app trusts the configured proxies only
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    # uvicorn stops on these signals, and when it has stopped raises them again for whoever had a handler before.
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, signal.SIG_IGN)
-    host, port = listener.getsockname()[:2]
-    logger.info("serving on http://%s:%d", f"[{host}]" if ":" in host else host, port)
     async with _driving(database.url, temporal, searchable=searchable):
+        # uvicorn stops on these signals, and when it has stopped raises them again for whoever had a handler before.
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_IGN)
+        host, port = listener.getsockname()[:2]
+        logger.info("serving on http://%s:%d", f"[{host}]" if ":" in host else host, port)
         await uvicorn.Server(config).serve(sockets=[listener])
     logger.info("stopped")
+    # What is left are threads that wait for a database which may not answer.
+    asyncio.get_running_loop().call_later(LONGEST_STOP, os._exit, 0)
 
 
 @asynccontextmanager

@@ -277,11 +277,14 @@ async def work(settings: Settings) -> None:
                 await queues.serve(await asyncio.to_thread(instance.groups))
                 await start_maintenance(client)
                 log.info("ready: instance %s", settings.node_name)
-                await _until(stop, keep_alive(instance, queues), keep_tidy(services))
+                try:
+                    await _until(stop, keep_alive(instance, queues), keep_tidy(services))
+                finally:  # also when a chore has failed: a worker that hangs is not started anew
+                    longest = LONGEST_STOP + (LONGEST_END if stop.runs_too else 0)
+                    asyncio.get_running_loop().call_later(longest, _give_up)
                 log.info("stopping")
                 if stop.runs_too:
                     await end_runs(services, queues)
-                asyncio.get_running_loop().call_later(LONGEST_STOP, _give_up)
         await asyncio.to_thread(instance.leave)
     finally:
         database.dispose()
@@ -290,8 +293,8 @@ async def work(settings: Settings) -> None:
 async def end_runs(services: WorkerServices, queues: GroupQueues) -> None:
     """Take no more runs, and end those there are: the jobs say why. Returns when nothing is left of them."""
     services.ending = True
-    await queues.close()
     deadline = time.monotonic() + LONGEST_END
+    await queues.close()
     while await asyncio.to_thread(services.run_host.runs):
         if time.monotonic() > deadline:
             log.warning("not all runs have ended after %s s", LONGEST_END)
@@ -315,7 +318,7 @@ async def _until(stop: asyncio.Event, *chores: Coroutine[Any, Any, None]) -> Non
 def _give_up() -> None:
     """End at once. Something that cannot be finished (the database is away, say) is Temporal's to give to another
     worker; a worker that does not stop would be killed all the same, later and with less to say."""
-    log.warning("not stopped after %s s: leaving what is under way to other workers", LONGEST_STOP)
+    log.warning("not stopped in time: leaving what is under way to other workers")
     logging.shutdown()
     os._exit(1)
 

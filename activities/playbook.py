@@ -121,8 +121,8 @@ class _PlaybookRun:
             session.flush()
             assembly = assemble(session, self._services, job, project, self._checkout)
             store = self._store(assembly.secrets, assembly.host_ids)
-            if not runs.begin(session, self._job_id, self._services.node):
-                raise given_up()  # another attempt was first
+            if self._services.ending or not runs.begin(session, self._job_id, self._services.node):
+                raise given_up()  # or another attempt was first
         return self._services.run_host.start(assembly.spec), store
 
     def _check_out(self, job: Job, project: Project) -> str:

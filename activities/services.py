@@ -57,11 +57,6 @@ class ControlServices:
                 log.warning("could not wake a run, the sweep will: %s", result)
 
 
-class _Lock:
-    def __init__(self) -> None:
-        self.held = threading.Lock()
-
-
 @dataclass(kw_only=True)
 class WorkerServices(ControlServices):
     """What it takes to touch the world besides."""
@@ -71,7 +66,8 @@ class WorkerServices(ControlServices):
     run_host: RunHost
     projects: ProjectCache
     ending: bool = False  # the worker stops, and its playbooks are to end with it
-    _starting: "WeakValueDictionary[int, _Lock]" = field(default_factory=WeakValueDictionary)
+    _starting: "WeakValueDictionary[int, threading.Lock]" = field(default_factory=WeakValueDictionary)
+    _lookup: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def node(self) -> str:
@@ -81,8 +77,9 @@ class WorkerServices(ControlServices):
     def starting(self, run_id: int) -> Iterator[None]:
         """One attempt at a time for one run. Temporal may begin another when it has not heard of the first one for a
         while, and both would make the same directories."""
-        lock = self._starting.setdefault(run_id, _Lock())  # there for as long as somebody has it
-        with lock.held:
+        with self._lookup:
+            lock = self._starting.setdefault(run_id, threading.Lock())  # there for as long as somebody has it
+        with lock:
             yield
 
 

@@ -71,9 +71,11 @@ class Sweeps:
             last = page[-1].id
             for run_id in await _each(self._lost(row) for row in page):
                 if run_id is not None:
-                    await self._services.wake(await self._services.in_thread(partial(self._close, run_id)))
-                    closed += 1
+                    closed += len(await _each([self._end(run_id)]))
         return closed
+
+    async def _end(self, run_id: int) -> None:
+        await self._services.wake(await self._services.in_thread(partial(self._close, run_id)))
 
     def _active(self, after: int) -> Sequence[Any]:
         with self._services.database.transaction() as session:

@@ -73,8 +73,8 @@ def server() -> None:
 def worker() -> None:
     """Run jobs on this host. Needs PostgreSQL and Temporal; one worker on each host that shall run jobs.
 
-    SIGTERM leaves its playbooks running for the next worker, which goes on with them if it comes within 25 s (an
-    upgrade); Ctrl-C ends them, and their jobs say so.
+    SIGTERM leaves its playbooks running for the next worker, which goes on with them if it is ready within 15 s
+    (an upgrade); Ctrl-C ends them, and their jobs say so.
     """
     from cli.running import located
     from core.datadir import prepare_data_dir

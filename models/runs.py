@@ -165,15 +165,15 @@ def release_claim(session: Session, run_id: int) -> bool:
 
 
 def release_turn(session: Session, run_id: int) -> None:
-    """Take back what was granted to a run, unless a host has it by now."""
+    """Take back what was granted to a run that has not begun, also from a host that took it and could not say so: only
+    the answer would have let the run begin there."""
     session.execute(
         update(UnifiedJob)
         .where(
             UnifiedJob.id == run_id,
             UnifiedJob.status.in_((JobStatus.PENDING, JobStatus.WAITING)),
-            UnifiedJob.execution_node == "",
         )
-        .values(granted_at=None, instance_group_id=None)
+        .values(granted_at=None, instance_group_id=None, execution_node="")
         .execution_options(synchronize_session=False)
     )
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from temporalio import workflow
 from temporalio.exceptions import FailureError, is_cancelled_exception
 
-from workflows.contracts import FAST, SWEEP_TIMEOUT
+from workflows.contracts import ONCE, SWEEP_TIMEOUT
 
 with workflow.unsafe.imports_passed_through():
     from activities.sweep import Sweeps
@@ -26,15 +26,15 @@ class MaintenanceWorkflow:
             await workflow.sleep(SWEEP_EVERY)
             try:
                 await workflow.execute_local_activity_method(
-                    Sweeps.sweep, start_to_close_timeout=SWEEP_TIMEOUT, retry_policy=FAST
+                    Sweeps.sweep, start_to_close_timeout=SWEEP_TIMEOUT, retry_policy=ONCE
                 )
                 if round_number % CLOSE_EVERY == 0:
                     await workflow.execute_local_activity_method(
-                        Sweeps.close_lost, start_to_close_timeout=SWEEP_TIMEOUT, retry_policy=FAST
+                        Sweeps.close_lost, start_to_close_timeout=SWEEP_TIMEOUT, retry_policy=ONCE
                     )
             except FailureError as error:
                 if is_cancelled_exception(error):
                     raise
-                # Whatever it is must not end what sees to everything else; the activity has logged it.
+                # Whatever it is must not end what sees to everything else.
                 workflow.logger.exception("a round was given up, the next one comes")
         workflow.continue_as_new()
