@@ -1,5 +1,4 @@
-"""The Temporal client and the search attributes. Everything that has to do with running
-a worker is in `worker.py`: importing the SDK's worker takes seconds."""
+"""The Temporal client and the search attributes. What runs workers is `workflows/serving.py` and `worker.py`."""
 
 import asyncio
 import logging

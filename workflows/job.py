@@ -172,6 +172,7 @@ class JobWorkflow(RunWorkflow):
             RunRef(run.run_id),
             start_to_close_timeout=DATABASE_TIMEOUT,
             retry_policy=FAST,
+            local_retry_threshold=LOCAL_RETRIES,
         )
 
     async def _clean(self, run: RunInput) -> None:

@@ -32,8 +32,9 @@ with workflow.unsafe.imports_passed_through():
 
 TYPE = SearchAttributeKey.for_keyword("ForgeType")
 STATUS = SearchAttributeKey.for_keyword("ForgeStatus")
-# A local activity that still fails after this long waits in Temporal, not in a worker's memory.
-LOCAL_RETRIES = timedelta(seconds=10)
+# A local activity whose next try is further away than this waits in Temporal, not in a worker's memory. It is less than
+# the longest pause of FAST, or nothing ever would.
+LOCAL_RETRIES = timedelta(seconds=5)
 
 
 class RunWorkflow:

@@ -84,8 +84,8 @@ class Output:
         try:
             data = partial.read_bytes()
             partial.unlink()
-        except OSError:
-            pass  # plain output has no file
+        except (OSError, ValueError):
+            pass  # plain output has no file; the latter for a name that no file can have
         else:
             # The text and its place are what the terminal showed, whatever a playbook may have written into the file.
             event = {**event, **_decode(data), **{name: event[name] for name in SHOWN if name in event}}
