@@ -68,12 +68,22 @@ class Masker:
 
 
 def _forms(value: str) -> set[str]:
-    """As it is; in quotes of Python, YAML and the shell; inside JSON; inside JSON inside JSON (a module's result in
-    `stdout`); in a URL; in base64, wherever it begins (Basic auth)."""
-    forms = {value, repr(value)[1:-1], value.replace("'", "''"), value.replace("'", "'\"'\"'"), quote(value, safe="")}
-    for ascii_only in (False, True):
-        once = json.dumps(value, ensure_ascii=ascii_only)[1:-1]
-        forms |= {once, json.dumps(once, ensure_ascii=ascii_only)[1:-1]}
+    """As it is; in quotes of Python (as text, in ASCII, as bytes), YAML and the shell; in a URL, with slashes quoted or
+    not; each of these inside JSON, and inside JSON inside JSON (a module's result in `stdout`); in base64, wherever it
+    begins (Basic auth)."""
+    python = {repr(value)[1:-1], ascii(value)[1:-1], repr(value.encode())[2:-1]}
+    written = python | {
+        value,
+        value.replace("'", "''"),
+        value.replace("'", "'\"'\"'"),
+        quote(value),
+        quote(value, safe=""),
+    }
+    forms = set(written)
+    for form in written:
+        for ascii_only in (False, True):
+            once = json.dumps(form, ensure_ascii=ascii_only)[1:-1]
+            forms |= {once, json.dumps(once, ensure_ascii=ascii_only)[1:-1]}
     data = value.encode()
     for offset, first in ((0, 0), (1, 2), (2, 3)):  # characters of base64 that hold bits of this value alone
         last = (offset + len(data)) * 8 // 6

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shlex
 from typing import Any
 from urllib.parse import quote
 
@@ -49,7 +50,7 @@ class TestMaskerOfText:
 
         assert text == form.format(*[MASK] * 2)
 
-    @pytest.mark.parametrize("secret", ["pa55word", "q\"u'o\\te", "ž😀 ünïcode"])
+    @pytest.mark.parametrize("secret", ["pa55word", "q\"u'o\\te", "ž😀 ünïcode", "p@ss'w&rd Q/7"])
     @pytest.mark.parametrize(
         "disguise",
         [
@@ -57,6 +58,12 @@ class TestMaskerOfText:
             lambda value: json.dumps(json.dumps(value)),
             lambda value: json.dumps(value, ensure_ascii=False),
             repr,
+            ascii,
+            lambda value: repr(value.encode()),
+            lambda value: json.dumps({"msg": ascii(value)}),
+            shlex.quote,
+            lambda value: json.dumps({"msg": shlex.quote(value)}),
+            quote,
             lambda value: quote(value, safe=""),
             lambda value: f"https://ada:{quote(value, safe='')}@example.org/",
             lambda value: "'" + value.replace("'", "''") + "'",
