@@ -28,7 +28,7 @@ from workflows.contracts import (
     group_queue,
     node_queue,
 )
-from workflows.run import LOCAL_RETRIES, RunWorkflow, ended_by
+from workflows.run import RunWorkflow, decide, ended_by
 
 with workflow.unsafe.imports_passed_through():
     from activities.playbook import Playbooks
@@ -85,18 +85,9 @@ class JobWorkflow(RunWorkflow):
             retry_policy=PATIENT,
         )
         if not admission.admitted:
-            await self._discard(run)
+            await decide(RunState.discard_run, RunRef(run.run_id))
         self._admission = admission
         return admission.admitted
-
-    async def _discard(self, run: RunInput) -> None:
-        await workflow.execute_local_activity_method(
-            RunState.discard_run,
-            RunRef(run.run_id),
-            start_to_close_timeout=DATABASE_TIMEOUT,
-            retry_policy=FAST,
-            local_retry_threshold=LOCAL_RETRIES,
-        )
 
     async def _play(self, run: RunInput, group: str) -> Outcome | None:
         """None when no worker of the group took the run: it has given back its turn, and asks again."""
@@ -156,24 +147,12 @@ class JobWorkflow(RunWorkflow):
         except ActivityError as error:
             if not isinstance(error.cause, TimeoutError):
                 raise
-        await workflow.execute_local_activity_method(
-            RunState.release_turn,
-            RunRef(run.run_id),
-            start_to_close_timeout=DATABASE_TIMEOUT,
-            retry_policy=FAST,
-            local_retry_threshold=LOCAL_RETRIES,
-        )
+        await decide(RunState.release_turn, RunRef(run.run_id))
         return None
 
     async def _never_began(self, run: RunInput) -> bool:
         """Whether the host that does not answer had not begun: then another one may have the run."""
-        return await workflow.execute_local_activity_method(
-            RunState.release_claim,
-            RunRef(run.run_id),
-            start_to_close_timeout=DATABASE_TIMEOUT,
-            retry_policy=FAST,
-            local_retry_threshold=LOCAL_RETRIES,
-        )
+        return await decide(RunState.release_claim, RunRef(run.run_id))
 
     async def _clean(self, run: RunInput) -> None:
         if not self._node:

@@ -1,7 +1,9 @@
 """What the workflows of all runs share: waiting for their turn, telling how it goes, ending in exactly one state."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import TypeVar
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
@@ -35,6 +37,8 @@ STATUS = SearchAttributeKey.for_keyword("ForgeStatus")
 # A local activity whose next try is further away than this waits in Temporal, not in a worker's memory. It is less than
 # the longest pause of FAST, or nothing ever would.
 LOCAL_RETRIES = timedelta(seconds=5)
+Input = TypeVar("Input")
+Result = TypeVar("Result")
 
 
 class RunWorkflow:
@@ -59,13 +63,7 @@ class RunWorkflow:
         """Returns when the run may start, or is over before it started. While it waits its row says why."""
         while True:
             self._woken = False
-            result = await workflow.execute_local_activity_method(
-                RunState.take_turn,
-                RunRef(run.run_id),
-                start_to_close_timeout=DATABASE_TIMEOUT,
-                retry_policy=FAST,
-                local_retry_threshold=LOCAL_RETRIES,
-            )
+            result = await decide(RunState.take_turn, RunRef(run.run_id))
             if result.turn is not Turn.WAITING:
                 return result
             self.show("waiting", result.explanation)
@@ -99,15 +97,7 @@ class RunWorkflow:
 
     async def finish(self, run_id: int, outcome: Outcome) -> str:
         """Write the end; whoever waited for this run is granted and woken. A cancel that comes now is too late."""
-        task = asyncio.ensure_future(
-            workflow.execute_local_activity_method(
-                RunState.finish_run,
-                FinishInput(run_id, outcome),
-                start_to_close_timeout=DATABASE_TIMEOUT,
-                retry_policy=FAST,
-                local_retry_threshold=LOCAL_RETRIES,
-            )
-        )
+        task = asyncio.ensure_future(decide(RunState.finish_run, FinishInput(run_id, outcome)))
         while not task.done():
             try:
                 await asyncio.shield(task)
@@ -116,6 +106,17 @@ class RunWorkflow:
         status = task.result()
         self.show(status, outcome.explanation)
         return status
+
+
+async def decide(transaction: Callable[[RunState, Input], Awaitable[Result]], argument: Input) -> Result:
+    """Have one of the short transactions on the database done, in the worker that drives this workflow."""
+    return await workflow.execute_local_activity_method(
+        transaction,
+        argument,
+        start_to_close_timeout=DATABASE_TIMEOUT,
+        retry_policy=FAST,
+        local_retry_threshold=LOCAL_RETRIES,
+    )
 
 
 def ended_by(error: BaseException) -> Outcome:
